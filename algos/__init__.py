@@ -1,0 +1,1 @@
+"""Pruning methods: each sees one frozen step of a model and returns a decision."""

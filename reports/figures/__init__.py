@@ -1,0 +1,1 @@
+"""Figures: read result rows, draw; no simulation here."""

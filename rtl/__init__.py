@@ -1,0 +1,1 @@
+"""The blocks of sim.blocks as synthesizable Amaranth components."""

@@ -1,0 +1,1 @@
+"""Hardware blocks: configuration, golden function and timing model, one file each."""

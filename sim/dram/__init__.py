@@ -1,0 +1,1 @@
+"""DRAM devices as data, and the kernel that times requests against them."""

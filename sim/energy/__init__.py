@@ -1,0 +1,1 @@
+"""Energy: events counted by machines, times a table of sourced constants."""

@@ -1,0 +1,1 @@
+"""Machines composed of blocks and a memory."""

@@ -1,0 +1,126 @@
+"""What a simulation answers: one flat row, and long tables that say where it came from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+ROW_COLUMNS: dict[str, str] = {
+    "workload": "name of the workload",
+    "synthetic": "true: the sparsity was assumed, not measured on a model",
+    "model": "model shape",
+    "method": "pruning method that made the trace",
+    "parameters": "its parameters, JSON",
+    "seed": "random seed of the trace",
+    "machine": "machine name",
+    "config": "resolved machine configuration, JSON",
+    "config_hash": "first 12 hex digits of the SHA-256 of method, parameters and config",
+    "prunesim_version": "version that made the row",
+    "sequences": "inputs in the trace",
+    "queries": "queries computed, over heads, layers and steps",
+    "clock_hz": "machine clock",
+    "cycles": "total cycles, inputs one after another",
+    "latency_ns": "cycles over clock",
+    "bound_compute_cycles": "busy cycles of the busiest unit: no schedule is faster",
+    "bound_bandwidth_cycles": "transferred bytes over peak DRAM bandwidth",
+    "multiplications": "multiplications performed, 1 MAC = 1 multiplication = 2 operations",
+    "multiplications_dense": "multiplications of the same operations unpruned",
+    "throughput_gops": "2 x multiplications / latency, 1e9 operations/s",
+    "operational_intensity": "2 x multiplications / transferred DRAM bytes",
+    "peak_gops": "2 x multipliers x clock, 1e9 operations/s",
+    "peak_gb_per_s": "peak DRAM bandwidth, 1e9 B/s",
+    "dram_useful_bytes": "bytes of the rows that were asked for",
+    "dram_transferred_bytes": "bytes moved: whole DRAM transactions",
+    "dram_requests": "DRAM read transactions",
+    "dram_row_hits": "requests that found their row open",
+    "dram_activates": "row activations",
+    "dram_gb_per_s": "transferred bytes / latency, 1e9 B/s",
+    "energy_pj": "total energy",
+    "power_w": "energy over latency",
+    "topk_data": "recorded: selectors saw the trace's scores; drawn: seeded random ranks; none",
+    "ideal": "names of idealised parts, comma separated; empty: none",
+}
+"""Columns of the flat result row. Measured accuracies follow as `accuracy_NAME`."""
+
+TABLE_COLUMNS: dict[str, dict[str, str]] = {
+    "layers": {
+        "layer": "transformer block",
+        "cycles": "cycles from the layer's first to its last activity, summed over inputs",
+        "tokens_alive": "tokens entering the layer, mean over inputs",
+        "tokens_dense": "tokens without pruning, mean over inputs",
+        "heads_alive": "heads computed, mean over inputs",
+        "heads_dense": "heads of the model",
+        "multiplications": "performed in the layer",
+        "dram_transferred_bytes": "moved for the layer",
+        "energy_pj": "spent in the layer, dynamic and static",
+    },
+    "units": {
+        "unit": "hardware unit",
+        "state": "busy, or why it waits",
+        "cycles": "cycles in that state; the states of one unit add up to the run's cycles",
+    },
+    "traffic": {
+        "tensor": "Q, K or V",
+        "plane": "MSB (fetched first) or LSB (fetched on demand)",
+        "useful_bytes": "bytes of the rows that were asked for",
+        "transferred_bytes": "bytes moved: whole DRAM transactions",
+        "dense_bytes": "useful bytes of the same operations unpruned, at full precision",
+    },
+    "events": {
+        "layer": "transformer block",
+        "event": "key of sim.energy.tables",
+        "count": "how often it happened",
+    },
+    "energy": {
+        "component": "part of the machine",
+        "event": "key of sim.energy.tables",
+        "count": "how often it happened",
+        "pj_per_event": "energy of one event",
+        "energy_pj": "product",
+        "source": "where the constant comes from",
+        "node_nm": "technology node of the constant",
+        "estimate": "true: the constant is an estimate",
+    },
+    "sparsity": {
+        "kind": "token, head, local value, precision ...",
+        "quantity": "multiplications or DRAM bytes",
+        "dense": "amount without any pruning",
+        "offered": "amount this kind alone removes according to the trace",
+        "exploited": "amount of it that the machine really left out",
+    },
+    "timeline": {
+        "unit": "hardware unit",
+        "name": "operation",
+        "start_cycle": "first cycle",
+        "end_cycle": "cycle after the last",
+    },
+}
+"""Columns of the long tables of a result."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """One run of one trace on one machine. See `ROW_COLUMNS` and `TABLE_COLUMNS`."""
+
+    row: dict[str, Any]
+    tables: dict[str, pd.DataFrame]
+
+
+def save_results(results: list[Result], folder: Path) -> None:
+    """Write `results.parquet` (one row per result) and one Parquet file per long table.
+
+    The long tables carry `method` and `machine` of their row in front.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pd.DataFrame([result.row for result in results]).to_parquet(folder / "results.parquet")
+    for name in TABLE_COLUMNS:
+        parts = []
+        for result in results:
+            part = result.tables[name].copy()
+            part.insert(0, "machine", result.row["machine"])
+            part.insert(0, "method", result.row["method"])
+            parts.append(part)
+        pd.concat(parts, ignore_index=True).to_parquet(folder / f"{name}.parquet")

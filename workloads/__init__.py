@@ -1,0 +1,1 @@
+"""Models, tasks and the trace: what runs, and what is handed on."""
