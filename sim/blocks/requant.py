@@ -1,0 +1,36 @@
+"""Progressive-quantisation decision: fetch the LSBs when no probability stands out.
+
+SpAtten (HPCA 2021), progressive quantisation: a flat distribution is sensitive to quantisation
+error, so a query whose largest probability is below a threshold is recomputed once with LSBs.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from pydantic import Field
+
+from workloads.config import Config
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class RequantConfig(Config):
+    """Maximum tree and comparison behind the softmax."""
+
+    fifo_rows: int = Field(256, ge=1)
+    """depth of the FIFO that holds a row until its maximum is known (released RTL: 256)"""
+    latency_cycles: int = Field(1, ge=0)
+    """last probability to decision (authors' C++ model)"""
+
+
+def requant_golden(probabilities: IntArray, threshold: int) -> np.ndarray[Any, np.dtype[np.bool_]]:
+    """Tell for each row whether it must be recomputed: its maximum is below the threshold.
+
+    Args:
+        probabilities: (rows, n) unsigned integers.
+        threshold: in the same steps: `round(0.1 * (2**bits - 1))` for a threshold of 0.1.
+    """
+    flat: np.ndarray[Any, np.dtype[np.bool_]] = np.asarray(probabilities).max(axis=-1) < threshold
+    return flat

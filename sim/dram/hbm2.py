@@ -1,0 +1,86 @@
+"""HBM2 presets.
+
+Timing: Ramulator 2.1 (commit c5b1c3a), preset HBM2_2000Mbps with HBM2_8Gb: primary timings of a
+2 Gb/s part, secondary ones from JESD235D (tRRD 4 ns, tRFC 350 ns, tREFI 3.9 us), tFAW 15 ns as
+vendors quote it. Organisation: 128-bit channels as two 64-bit pseudo-channels, 4 groups of
+4 banks, rows of 1 KiB per pseudo-channel (O'Connor et al., MICRO 2017, section 2).
+"""
+
+from __future__ import annotations
+
+from sim.dram.spec import DramSpec
+
+HBM2_2GBPS = DramSpec(
+    name="hbm2-2gbps",
+    channels=16,  # SpAtten, HPCA 2021, table I: 16 channels, 32 GB/s each
+    pseudo_channels=2,
+    bank_groups=4,
+    banks=4,
+    rows=65536,
+    columns=32,
+    transaction_bytes=32,
+    t_ck_ns=1.0,
+    n_bl=2,
+    n_cl=14,
+    n_rcd=14,
+    n_rp=14,
+    n_ras=34,
+    n_rc=48,
+    n_rtp=5,
+    n_ccd_s=2,
+    n_ccd_l=4,
+    n_rrd_s=4,
+    n_rrd_l=4,
+    n_faw=15,
+    n_rfc=350,
+    n_refi=3900,
+    act_cycles=2,
+    mapping=(
+        ("channel", 4),  # 32 B each, as the released SpAtten RTL interleaves
+        ("pseudo_channel", 1),
+        ("bank_group", 2),
+        ("column", 5),
+        ("bank", 2),
+        ("row", 16),
+    ),
+)
+"""SpAtten's memory: 16 channels of 128 bit at 2 Gb/s a pin, 512 GB/s.
+
+A sequential stream visits the channels in turn and, within one, both pseudo-channels and all bank
+groups, so that the long CAS distance of a bank group never limits it.
+"""
+
+HBM2_ROBARACOCH = HBM2_2GBPS.override(
+    {
+        "name": "hbm2-2gbps-1ch-robaracoch",
+        "channels": 1,
+        "mapping": (
+            ("column", 5),
+            ("pseudo_channel", 1),
+            ("bank_group", 2),
+            ("bank", 2),
+            ("row", 16),
+        ),
+    }
+)
+"""One channel under Ramulator's RoBaRaCoCh mapping: a row's columns are neighbours."""
+
+HBM2_MOP4CLXOR = HBM2_2GBPS.override(
+    {
+        "name": "hbm2-2gbps-1ch-mop4clxor",
+        "channels": 1,
+        "mapping": (
+            ("column", 2),
+            ("pseudo_channel", 1),
+            ("bank_group", 2),
+            ("bank", 2),
+            ("column", 3),
+            ("row", 16),
+        ),
+        "xor": ("pseudo_channel", "bank_group", "bank"),
+    }
+)
+"""One channel under Ramulator's MOP4CLXOR mapping: four neighbours, then the next bank."""
+
+HBM2_PRESETS = {spec.name: spec for spec in (HBM2_2GBPS, HBM2_ROBARACOCH, HBM2_MOP4CLXOR)}
+"""All presets by name."""

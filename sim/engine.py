@@ -1,0 +1,79 @@
+"""Between engines: an integer clock, bounded channels and slots, on SimPy.
+
+Inside an engine time is a recurrence over items, in numba; SimPy only moves operations from
+engine to engine. An uncontended put, get or acquire costs no event.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+import simpy
+
+Wait = Generator[simpy.Event, Any, Any]
+
+
+class Channel:
+    """A bounded queue: a producer waits while it is full, a consumer while it is empty."""
+
+    def __init__(self, env: simpy.Environment, capacity: int) -> None:
+        self._env = env
+        self._capacity = capacity
+        self._items: deque[Any] = deque()
+        self._waiting: simpy.Event | None = None
+
+    def put(self, item: Any) -> Wait:
+        while len(self._items) >= self._capacity:
+            yield self._pause()
+        self._items.append(item)
+        self._wake()
+
+    def get(self) -> Wait:
+        while not self._items:
+            yield self._pause()
+        item = self._items.popleft()
+        self._wake()
+        return item
+
+    def _pause(self) -> simpy.Event:
+        self._waiting = self._env.event()
+        return self._waiting
+
+    def _wake(self) -> None:
+        event, self._waiting = self._waiting, None
+        if event is not None:
+            event.succeed()
+
+
+class Slots:
+    """A few identical places, such as the halves of a buffer, held by one process."""
+
+    def __init__(self, env: simpy.Environment, count: int) -> None:
+        self._env = env
+        self._free = count
+        self._waiting: simpy.Event | None = None
+
+    def acquire(self) -> Wait:
+        while not self._free:
+            self._waiting = self._env.event()
+            yield self._waiting
+        self._free -= 1
+
+    def release_at(self, cycle: int) -> None:
+        """Give one place back at an absolute cycle, now or later."""
+        timeout = self._env.timeout(max(0, cycle - int(self._env.now)))
+        timeout.callbacks.append(self._release)
+
+    def _release(self, _event: simpy.Event) -> None:
+        self._free += 1
+        event, self._waiting = self._waiting, None
+        if event is not None:
+            event.succeed()
+
+
+def wait_until(env: simpy.Environment, cycle: int) -> Wait:
+    """Let a process sleep until an absolute cycle; no event when it has come already."""
+    if cycle > env.now:
+        yield env.timeout(cycle - int(env.now))

@@ -1,0 +1,97 @@
+"""What every machine is: a configuration that runs the heads of a trace."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from sim.dram.hbm2 import HBM2_2GBPS
+from sim.dram.model import Dram
+from sim.dram.spec import IDEAL_MEMORY, DramSpec
+from sim.machines.pipeline import Schedule
+from sim.operations import Operations
+from workloads.config import Config
+from workloads.trace import Trace
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Record:
+    """What happened in one run, before it is priced and summed up."""
+
+    schedule: Schedule
+    unit_cycles: dict[str, dict[str, int]]  # unit -> state -> cycles
+    counts: dict[str, IntArray]  # event -> (operations,) how often
+    useful_bytes: dict[tuple[str, str], IntArray]  # (tensor, plane) -> (operations,)
+    transactions: dict[tuple[str, str], IntArray]  # (tensor, plane) -> (operations,)
+    multiplications: IntArray  # (operations,)
+    dram: Dram
+    topk_data: str  # recorded, drawn, or none
+    timeline: pd.DataFrame
+
+
+class Machine(Config):
+    """Base of all machine configurations; `sim.run.simulate` is the way to run one."""
+
+    name: ClassVar[str]
+    description: ClassVar[str]
+    clock_hz: float = Field(1e9, gt=0)
+    """machine clock, which is also the DRAM's command clock (paper: 1 GHz)"""
+    width_bits: int = Field(12, ge=2, le=16)
+    """bits of an operand on chip, and of unquantised operands in DRAM (paper: 12)"""
+    dram: DramSpec = HBM2_2GBPS
+    """memory (paper: 16 channels of HBM2, 512 GB/s)"""
+
+    @property
+    @abstractmethod
+    def exploits(self) -> frozenset[str]:
+        """Kinds of `sim.operations.KINDS` that the machine leaves out of its work."""
+
+    @property
+    @abstractmethod
+    def multipliers(self) -> int:
+        """Multipliers that can work in one cycle."""
+
+    @property
+    @abstractmethod
+    def sram_bytes(self) -> int:
+        """Size of the K and V buffers."""
+
+    @property
+    def peak_gops(self) -> float:
+        """2 x multipliers x clock, 1e9 operations per second."""
+        return 2 * self.multipliers * self.clock_hz / 1e9
+
+    @property
+    def peak_bytes_per_cycle(self) -> float:
+        """Data pins of all pseudo-channels together."""
+        dram = self.dram
+        return dram.channels * dram.pseudo_channels * dram.transaction_bytes / dram.n_bl
+
+    @property
+    def ideal(self) -> tuple[str, ...]:
+        """Names of the parts that are idealised; every result shows them."""
+        return (IDEAL_MEMORY,) if self.dram.ideal else ()
+
+    @property
+    @abstractmethod
+    def fidelity(self) -> tuple[str, ...]:
+        """What the model covers, simplifies and leaves out, one sentence each."""
+
+    @abstractmethod
+    def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
+        """Return the cycles each head needs at least of each unit, in closed form."""
+
+    @abstractmethod
+    def run(self, trace: Trace, operations: Operations, timeline_heads: int) -> Record:
+        """Run all heads.
+
+        Raises:
+            InputError: a head that the machine cannot hold.
+        """

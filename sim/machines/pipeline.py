@@ -1,0 +1,219 @@
+"""Heads through a machine: a fetcher, compute engines and a cascade controller, on SimPy.
+
+The fetcher runs ahead of the compute engine as far as the halves of the K and V buffers allow.
+A layer of an input opens when the layer before it is decided; after a prefill, the next input's
+first layer is open at once, so its fetches overlap with the end of the input before it. Whole
+heads move between the processes, with the arrival times of their operands; inside a head the
+engine's recurrence is exact.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import simpy
+
+from sim.dram.model import Dram
+from sim.engine import Channel, Slots, Wait, wait_until
+from sim.machines.plan import FetchPlan
+from sim.operations import Operations
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class Arrivals(NamedTuple):
+    """Cycles at which the transactions of one head's operands are there."""
+
+    keys: IntArray
+    queries: IntArray
+    values: IntArray | None  # None: values are fetched after the selection
+
+
+class HeadTimes(NamedTuple):
+    """What the rest of the machine must know of a computed head."""
+
+    next_start: int  # the first engine can take another head
+    keys_free: int  # K's half may be overwritten
+    probabilities: int  # the first of the head's probabilities is known
+    ended: tuple[tuple[int, int], ...]  # heads whose last output is known now, and its cycle
+
+
+class HeadEngine(Protocol):
+    """The compute side of a machine."""
+
+    def lsb_request(self, operation: int, gate: int, arrivals: Arrivals) -> int:
+        """Return the cycle at which a head first asks for LSBs."""
+
+    def run(
+        self, operation: int, gate: int, arrivals: Arrivals, lsbs: IntArray | None
+    ) -> HeadTimes:
+        """Run a head."""
+
+    def run_values(self, operation: int, gate: int, times: HeadTimes, values: IntArray) -> int:
+        """Run Prob.V of a head whose values came after the selection; return its end."""
+
+
+@dataclass(frozen=True)
+class Buffers:
+    """Flow control between fetcher and engines."""
+
+    key_halves: int
+    value_halves: int
+    late_rows: int  # heads that may wait for values fetched after the selection
+    request_latency_cycles: int
+
+
+@dataclass
+class Schedule:
+    """When things ended."""
+
+    group_end: IntArray
+    fetch_spans: list[tuple[int, str, int, int]] = field(default_factory=list)
+    cascade_spans: list[tuple[int, int, int]] = field(default_factory=list)
+
+    @property
+    def cycles(self) -> int:
+        return int(self.group_end.max())
+
+
+class Pipeline:
+    """One run of all heads of a trace.
+
+    Args:
+        operations: the heads, in order.
+        plan: their DRAM transactions.
+        dram: the memory, shared by all fetches.
+        engine: the compute side.
+        buffers: sizes of what lies between.
+        late: (heads,) true where V is fetched only after the selection; alike in a layer.
+        cascade_cycles: (groups,) cycles from a layer's last output to its decision.
+        timeline_heads: number of heads whose fetches are recorded.
+    """
+
+    def __init__(
+        self,
+        operations: Operations,
+        plan: FetchPlan,
+        dram: Dram,
+        engine: HeadEngine,
+        buffers: Buffers,
+        late: np.ndarray[Any, np.dtype[np.bool_]],
+        cascade_cycles: IntArray,
+        timeline_heads: int,
+    ) -> None:
+        self._ops = operations
+        self._plan = plan
+        self._dram = dram
+        self._engine = engine
+        self._late = late.tolist()
+        self._cascade = cascade_cycles.tolist()
+        self._timeline_heads = timeline_heads
+        self._latency = buffers.request_latency_cycles
+        self._group = operations.group.tolist()
+        self._recomputed = (operations.recomputed > 0).tolist()
+        groups = self._group[-1] + 1
+        first = np.searchsorted(operations.group, np.arange(groups))
+        sequence = operations.sequence[first]
+        # A layer follows the one before it, except that an input need not wait for another
+        # input; it does where values of that one are still to be fetched into the same buffer
+        same_input = sequence[1:] == sequence[:-1]
+        self._follows = np.concatenate([[False], same_input | late[first][:-1]]).tolist()
+        self._last = np.append(first[1:] - 1, len(operations) - 1).tolist()
+        self._first = first.tolist()
+        self._env = simpy.Environment()
+        self._gates = [0] * groups
+        self._opened: dict[int, simpy.Event] = {}
+        self._cascade_free = 0
+        self._done = False
+        self._key_slots = Slots(self._env, buffers.key_halves)
+        self._value_slots = Slots(self._env, buffers.value_halves)
+        self._queue = Channel(self._env, max(buffers.key_halves, 1))
+        self._late_queue = Channel(self._env, max(buffers.late_rows, 1))
+        self.schedule = Schedule(np.zeros(groups, np.int64))
+
+    def run(self) -> Schedule:
+        """Run to the end."""
+        self._env.process(self._fetch())
+        self._env.process(self._compute())
+        if any(self._late):
+            self._env.process(self._compute_late_values())
+        self._env.run()
+        if not self._done:
+            raise RuntimeError("the pipeline stopped before its last head: a deadlock in the model")
+        return self.schedule
+
+    def _fetch(self) -> Wait:
+        plan = self._plan
+        for op in range(len(self._ops)):
+            group = self._group[op]
+            if op == self._first[group] and self._follows[group]:
+                yield from self._wait_for_gate(group)
+            yield from self._key_slots.acquire()
+            keys = self._read(op, "K", plan.keys.of(op))
+            queries = self._read(op, "Q", plan.queries.of(op))
+            values = None
+            if not self._late[op]:
+                yield from self._value_slots.acquire()
+                values = self._read(op, "V", plan.values.of(op))
+            yield from self._queue.put((op, Arrivals(keys, queries, values)))
+
+    def _compute(self) -> Wait:
+        engine, env = self._engine, self._env
+        for _ in range(len(self._ops)):
+            op, arrivals = yield from self._queue.get()
+            gate = self._gates[self._group[op]]
+            lsbs = None
+            if self._recomputed[op]:
+                yield from wait_until(env, engine.lsb_request(op, gate, arrivals))
+                lsbs = self._read(op, "K LSB", self._plan.lsbs.of(op))
+            times = engine.run(op, gate, arrivals, lsbs)
+            self._key_slots.release_at(times.keys_free)
+            if arrivals.values is None:
+                yield from self._late_queue.put((op, times))
+            else:
+                for ended, end in times.ended:
+                    self._end_head(ended, end)
+            yield from wait_until(env, times.next_start)
+        self._done = True
+
+    def _compute_late_values(self) -> Wait:
+        env = self._env
+        for _ in range(sum(self._late)):
+            op, times = yield from self._late_queue.get()
+            yield from wait_until(env, times.probabilities)
+            yield from self._value_slots.acquire()
+            values = self._read(op, "V", self._plan.values.of(op))
+            gate = self._gates[self._group[op]]
+            self._end_head(op, self._engine.run_values(op, gate, times, values))
+
+    def _read(self, op: int, name: str, transactions: IntArray) -> IntArray:
+        arrival = int(self._env.now) + self._latency
+        done = self._dram.read(transactions, arrival)
+        if op < self._timeline_heads and len(done):
+            self.schedule.fetch_spans.append((op, name, arrival, int(done.max())))
+        return done
+
+    def _wait_for_gate(self, group: int) -> Wait:
+        if self._gates[group] == 0:
+            self._opened[group] = self._env.event()
+            yield self._opened[group]
+        yield from wait_until(self._env, self._gates[group])
+
+    def _end_head(self, op: int, end: int) -> None:
+        self._value_slots.release_at(end)
+        group = self._group[op]
+        if op != self._last[group]:
+            return
+        cascade = self._cascade[group]
+        if cascade:
+            start = max(end, self._cascade_free)
+            end = self._cascade_free = start + cascade
+            if op < self._timeline_heads:
+                self.schedule.cascade_spans.append((group, start, end))
+        self.schedule.group_end[group] = end
+        if group + 1 < len(self._gates) and self._follows[group + 1]:
+            self._gates[group + 1] = end
+            if group + 1 in self._opened:
+                self._opened.pop(group + 1).succeed()

@@ -1,0 +1,221 @@
+"""Where the operands of each head lie in DRAM, and which transactions fetch them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from sim.blocks.fetch import FetchConfig, _plane_transactions
+from sim.operations import Operations, plane_bytes
+from workloads.trace import Ragged, Trace
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+TENSORS = (("K", "MSB"), ("K", "LSB"), ("V", "MSB"), ("Q", "MSB"))
+"""Planes of one head, in the order in which they lie in DRAM."""
+
+
+@dataclass(frozen=True)
+class PlanePlan:
+    """Transactions of one plane for every head, flat.
+
+    Head i fetches `transactions[starts[i]:starts[i + 1]]`; its row r is complete with
+    transaction `last[row_starts[i] + r]` of those.
+    """
+
+    transactions: IntArray
+    starts: IntArray
+    last: IntArray
+    row_starts: IntArray
+
+    def of(self, operation: int) -> IntArray:
+        return self.transactions[self.starts[operation] : self.starts[operation + 1]]
+
+    def last_of(self, operation: int) -> IntArray:
+        return self.last[self.row_starts[operation] : self.row_starts[operation + 1]]
+
+    @property
+    def counts(self) -> IntArray:
+        return np.diff(self.starts)
+
+
+@dataclass(frozen=True)
+class FetchPlan:
+    """What each head fetches: K (first plane), K's LSB plane, V and Q."""
+
+    keys: PlanePlan
+    lsbs: PlanePlan
+    values: PlanePlan
+    queries: PlanePlan
+
+
+def make_plan(
+    trace: Trace, operations: Operations, fetch: FetchConfig, transaction_bytes: int
+) -> FetchPlan:
+    """Lay the planes out and list the transactions of every head.
+
+    Every head of every layer has its own region, reused from input to input. In a prefill the
+    surviving rows lie packed, since pruned tokens were never written; in a generation step the
+    cache holds every token, so kept rows are gathered from their positions. Where the trace
+    gives no positions, rows are taken evenly spread: only counts are known then.
+    """
+    ops = operations
+    model = trace.header.model
+    bits = stored_bits(ops, fetch)
+    longest = int(np.max(ops.keys_dense))
+    size = -(-longest * int(np.max(ops.head_dim)) * max(fetch.stored_bits) // 8)
+    plane = -(-size // transaction_bytes)
+    region = (ops.layer * model.heads + ops.head) * len(TENSORS) * plane
+    keys, values = _row_numbers(trace, operations)
+    counts = {
+        ("K", "MSB"): (keys, ops.keys),
+        ("K", "LSB"): (keys, np.where(ops.recomputed > 0, ops.keys, 0)),
+        ("V", "MSB"): (values, ops.values_fetched),
+        ("Q", "MSB"): (None, ops.queries),
+    }
+    plans = []
+    for index, tensor in enumerate(TENSORS):
+        rows, count = counts[tensor]
+        flat = _counting(ops.queries) if rows is None else rows
+        plans.append(
+            PlanePlan(
+                *_plan(
+                    region + index * plane,
+                    ops.head_dim * bits[tensor],
+                    flat.values.astype(np.int64),
+                    flat.offsets,
+                    count.astype(np.int64),
+                    transaction_bytes * 8,
+                )
+            )
+        )
+    return FetchPlan(*plans)
+
+
+def stored_bits(operations: Operations, fetch: FetchConfig) -> dict[tuple[str, str], IntArray]:
+    """Return the bits each plane's elements occupy in DRAM, by (tensor, plane)."""
+    widths = np.vectorize(fetch.stored_width, otypes=[np.int64])
+    return {
+        ("K", "MSB"): widths(operations.k_bits),
+        ("K", "LSB"): widths(operations.k_lsb_bits),
+        ("V", "MSB"): widths(operations.v_bits),
+        ("Q", "MSB"): widths(operations.q_bits),
+    }
+
+
+def plane_traffic(
+    operations: Operations, plan: FetchPlan
+) -> tuple[dict[tuple[str, str], IntArray], dict[tuple[str, str], IntArray]]:
+    """Return useful bytes and DRAM transactions of each head, by (tensor, plane).
+
+    Useful bytes are what the trace asks for: rows x channels x bits. Transactions also hold
+    what the stored width, and the granularity of the memory, add.
+    """
+    ops = operations
+    rows = {
+        ("K", "MSB"): (ops.keys, ops.k_bits),
+        ("K", "LSB"): (np.where(ops.recomputed > 0, ops.keys, 0), ops.k_lsb_bits),
+        ("V", "MSB"): (ops.values_fetched, ops.v_bits),
+        ("Q", "MSB"): (ops.queries, ops.q_bits),
+    }
+    planes = (plan.keys, plan.lsbs, plan.values, plan.queries)
+    useful = {name: plane_bytes(count, ops.head_dim, bits) for name, (count, bits) in rows.items()}
+    return useful, {name: plane.counts for name, plane in zip(TENSORS, planes, strict=True)}
+
+
+def _row_numbers(trace: Trace, operations: Operations) -> tuple[Ragged, Ragged]:
+    """Row numbers of K and V inside their regions, for every operation."""
+    ops = operations
+    key_ids = _known_rows(trace, "key_ids", ops.rows, ops.keys)
+    value_ids = _known_rows(trace, "value_ids", ops.rows, ops.values_fetched)
+    prefill = ops.step == 0
+    return (
+        _place(key_ids, key_ids, ops.keys, ops.keys_dense, prefill),
+        _place(value_ids, key_ids, ops.values_fetched, ops.keys_dense, prefill),
+    )
+
+
+def _known_rows(trace: Trace, name: str, rows: IntArray, counts: IntArray) -> Ragged:
+    """Identities of each operation; unknown where the machine runs more rows than were kept."""
+    ids = trace.ragged("attention", name)
+    return ids.take(rows, ids.lengths[rows] == counts)
+
+
+def _place(ids: Ragged, key_ids: Ragged, counts: IntArray, dense: IntArray, prefill: Any) -> Ragged:
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    values = _place_rows(
+        ids.values.astype(np.int64),
+        ids.offsets,
+        ids.given,
+        key_ids.values.astype(np.int64),
+        key_ids.offsets,
+        key_ids.given,
+        offsets,
+        dense,
+        prefill,
+    )
+    return Ragged(values, offsets, np.ones(len(counts), np.bool_))
+
+
+@njit(cache=True)
+def _place_rows(
+    ids: Any,
+    id_offsets: Any,
+    given: Any,
+    key_ids: Any,
+    key_offsets: Any,
+    key_given: Any,
+    offsets: Any,
+    dense: Any,
+    prefill: Any,
+) -> Any:
+    rows = np.empty(offsets[-1], np.int64)
+    for op in range(len(offsets) - 1):
+        count = offsets[op + 1] - offsets[op]
+        out = rows[offsets[op] : offsets[op + 1]]
+        mine = ids[id_offsets[op] : id_offsets[op + 1]]
+        if prefill[op]:
+            keys = key_ids[key_offsets[op] : key_offsets[op + 1]]
+            if given[op] and key_given[op]:
+                out[:] = np.searchsorted(np.sort(keys), np.sort(mine))
+            else:
+                out[:] = np.arange(count)
+        elif given[op]:
+            out[:] = np.sort(mine)
+        else:
+            for i in range(count):
+                out[i] = i * dense[op] // count
+    return rows
+
+
+def _counting(counts: IntArray) -> Ragged:
+    offsets = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=offsets[1:])
+    values = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
+    return Ragged(values, offsets, np.ones(len(counts), np.bool_))
+
+
+@njit(cache=True)
+def _plan(
+    base: Any, row_bits: Any, rows: Any, offsets: Any, counts: Any, transaction_bits: int
+) -> Any:
+    operations = len(base)
+    most = 0
+    for op in range(operations):
+        most += (row_bits[op] // transaction_bits + 2) * counts[op]
+    transactions = np.empty(most, np.int64)
+    last = np.empty(counts.sum(), np.int64)
+    starts = np.zeros(operations + 1, np.int64)
+    row_starts = np.zeros(operations + 1, np.int64)
+    for op in range(operations):
+        mine = rows[offsets[op] : offsets[op] + counts[op]]
+        found, ends = _plane_transactions(base[op], row_bits[op], mine, transaction_bits)
+        starts[op + 1] = starts[op] + len(found)
+        transactions[starts[op] : starts[op + 1]] = found
+        row_starts[op + 1] = row_starts[op] + counts[op]
+        last[row_starts[op] : row_starts[op + 1]] = ends
+    return transactions[: starts[-1]].copy(), starts, last, row_starts

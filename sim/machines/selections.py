@@ -1,0 +1,124 @@
+"""Top-k operations of a trace, timed on a machine's engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sim.blocks.topk import SelectionTiming, TopKConfig, filter_cycles, selection_timing
+from sim.operations import Operations
+from workloads.errors import InputError
+from workloads.trace import Ragged, Trace
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+@dataclass(frozen=True)
+class Selections:
+    """Selections of one engine and to whom they belong."""
+
+    timing: SelectionTiming
+    owner: IntArray  # (groups,) operation, or group of operations, that waits for it
+    operations: IntArray
+    n: IntArray
+    data: str  # recorded, drawn, or none
+
+    def streamed(self, owners: int) -> IntArray:
+        """Return (owners,) elements that went through the comparators, filter included."""
+        total = np.zeros(owners, np.int64)
+        np.add.at(total, self.owner, self.timing.streamed + self.operations * self.n)
+        return total
+
+
+def value_selections(
+    trace: Trace, operations: Operations, config: TopKConfig, seed: int
+) -> Selections:
+    """Time the local-value selections: one for each query of a head that drops values.
+
+    Raises:
+        InputError: a recorded selection that contradicts the head it belongs to.
+    """
+    ops = operations
+    needs = np.flatnonzero(ops.values < ops.keys)
+    recorded = _recorded(trace, "value")
+    index: dict[tuple[int, ...], int] = {
+        key: row for row, key in enumerate(_keys(trace, recorded, with_head=True))
+    }
+    names = (ops.sequence, ops.step, ops.layer, ops.head)
+    rows = [index.get(key, -1) for key in zip(*(a[needs].tolist() for a in names), strict=True)]
+    picked = np.array(rows, np.int64)
+    known = picked >= 0
+    scores = trace.ragged("topk", "scores")
+    for column, expected in (("operations", ops.queries), ("n", ops.keys), ("k", ops.values)):
+        found = trace.array("topk", column)[recorded[picked[known]]]
+        wrong = found != expected[needs[known]]
+        if wrong.any():
+            at = int(np.argmax(wrong))
+            raise InputError(
+                f"topk.parquet row {recorded[picked[known]][at]}: {column} of a value selection "
+                f"must be {expected[needs[known]][at]} as its head has it, not {found[at]}"
+            )
+    source = np.where(known, recorded[picked], 0) if len(recorded) else np.zeros_like(picked)
+    return _timed(config, ops.queries[needs], ops.keys[needs], ops.values[needs],
+                  scores.take(source, known), needs, seed)  # fmt: skip
+
+
+def cascade_selections(
+    trace: Trace, operations: Operations, config: TopKConfig, seed: int
+) -> Selections:
+    """Time the token and head selections at the end of layers; owners are layer groups."""
+    ops = operations
+    rows = np.concatenate([_recorded(trace, "token"), _recorded(trace, "head")])
+    names = (ops.sequence.tolist(), ops.step.tolist(), ops.layer.tolist())
+    group_of: dict[tuple[int, ...], int] = dict(
+        zip(zip(*names, strict=True), ops.group.tolist(), strict=True)
+    )
+    owners = [group_of.get(key, -1) for key in _keys(trace, rows, with_head=False)]
+    used = rows[np.array(owners, np.int64) >= 0]
+    owner = np.array([group for group in owners if group >= 0], np.int64)
+    columns = [
+        trace.array("topk", name)[used].astype(np.int64) for name in ("operations", "n", "k")
+    ]
+    scores = trace.ragged("topk", "scores").take(used, np.True_)
+    return _timed(config, columns[0], columns[1], columns[2], scores, owner, seed)
+
+
+def cascade_cycles(selections: Selections, config: TopKConfig, groups: int) -> IntArray:
+    """Return (groups,) cycles from a layer's last output to the decision what goes on."""
+    cycles = np.zeros(groups, np.int64)
+    passes = np.add.reduceat(
+        np.append(selections.timing.cycles, 0), selections.timing.starts[:-1]
+    ) if len(selections.owner) else np.zeros(0, np.int64)  # fmt: skip
+    active = selections.timing.passes > 0
+    last = np.array([filter_cycles(config, int(n)) for n in selections.n], np.int64)
+    np.add.at(cycles, selections.owner, np.where(active, passes + selections.operations * last, 0))
+    return cycles
+
+
+def _timed(
+    config: TopKConfig,
+    operations: IntArray,
+    n: IntArray,
+    k: IntArray,
+    scores: Ragged,
+    owner: IntArray,
+    seed: int,
+) -> Selections:
+    timing = selection_timing(config, operations, n, k, scores, seed)
+    data = "none"
+    if len(owner):
+        data = "recorded" if scores.given.all() else "drawn"
+    return Selections(timing, owner, operations, n, data)
+
+
+def _recorded(trace: Trace, kind: str) -> IntArray:
+    rows: IntArray = np.flatnonzero(trace.array("topk", "kind") == kind)
+    return rows
+
+
+def _keys(trace: Trace, rows: IntArray, with_head: bool) -> list[tuple[int, ...]]:
+    names = ["sequence", "step", "layer"] + (["head"] if with_head else [])
+    columns = [trace.array("topk", name)[rows].tolist() for name in names]
+    return list(zip(*columns, strict=True))

@@ -1,0 +1,240 @@
+"""SpAtten at the paper's configuration: attention with cascade pruning, on 1,024 multipliers.
+
+Wang, Zhang, Han: SpAtten, HPCA 2021, arXiv:2012.09852. Sizes from its table of the setup; where
+the paper is silent, latencies come from the authors' C++ model and released RTL, named at each
+field. The paper's order of work is kept: head by head, query by query.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from pydantic import Field
+
+from sim.blocks.buffer import BufferConfig
+from sim.blocks.dotprod import ProbValueConfig, QueryKeyConfig
+from sim.blocks.fetch import FetchConfig
+from sim.blocks.requant import RequantConfig
+from sim.blocks.softmax import SoftmaxConfig
+from sim.blocks.topk import TopKConfig
+from sim.dram.model import Dram
+from sim.machines.base import Machine, Record
+from sim.machines.pipeline import Buffers, Pipeline
+from sim.machines.plan import make_plan, plane_traffic
+from sim.machines.selections import (
+    Selections,
+    cascade_cycles,
+    cascade_selections,
+    value_selections,
+)
+from sim.machines.spatten_engine import SpAttenEngine
+from sim.machines.timeline import timeline_table
+from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations, multiplications
+from workloads.trace import Trace
+
+IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class SpAtten(Machine):
+    """The paper's machine."""
+
+    name: ClassVar[str] = "spatten"
+    description: ClassVar[str] = (
+        "SpAtten (HPCA 2021): 2 x 512 multipliers, quick-select top-k, MSB/LSB fetch, 16 x HBM2"
+    )
+
+    query_key: QueryKeyConfig = QueryKeyConfig()
+    """Q.K array"""
+    softmax: SoftmaxConfig = SoftmaxConfig()
+    """softmax unit"""
+    requant: RequantConfig = RequantConfig()
+    """progressive-quantisation decision"""
+    value_topk: TopKConfig = TopKConfig()
+    """engine of local value pruning"""
+    cascade_topk: TopKConfig = TopKConfig()
+    """engine of token pruning, used again for head pruning"""
+    prob_value: ProbValueConfig = ProbValueConfig()
+    """Prob.V array"""
+    key_buffer: BufferConfig = BufferConfig()
+    """K SRAM"""
+    value_buffer: BufferConfig = BufferConfig()
+    """V SRAM"""
+    fetch: FetchConfig = FetchConfig()
+    """matrix fetcher and bit-width converter"""
+    hide_cascade_topk: bool = False
+    """true: token and head selection cost no time (the paper runs them beside the critical
+    path); false: the next layer waits for them"""
+    topk_seed: int = Field(0, ge=0)
+    """seed of the ranks drawn where a trace has no recorded scores"""
+
+    prefill_value_pruning: bool = False
+    """true: every query of a prefill selects its V rows, one after another on one engine;
+    false: only generation steps do. The paper does not say; with the first, a 384-token
+    BERT-Base runs at a third of the throughput that the paper reports for BERT"""
+
+    @property
+    def exploits(self) -> frozenset[str]:
+        always = {"head", "token", VALUE_GENERATION, "precision"}
+        return frozenset(always | ({VALUE_PREFILL} if self.prefill_value_pruning else set()))
+
+    @property
+    def multipliers(self) -> int:
+        return self.query_key.multipliers + self.prob_value.multipliers
+
+    @property
+    def sram_bytes(self) -> int:
+        return self.key_buffer.bytes + self.value_buffer.bytes
+
+    @property
+    def ideal(self) -> tuple[str, ...]:
+        return (*super().ideal, "IdealQueryFifo")
+
+    @property
+    def fidelity(self) -> tuple[str, ...]:
+        return (
+            "Attention only, as in the paper's main machine: projections and feed-forward layers "
+            "run elsewhere and cost nothing here.",
+            "Heads of a layer run one after another, queries one after another; the next layer "
+            "of an input opens when the last head's output and the cascade selections are done. "
+            + (
+                "Cascade selections are hidden."
+                if self.hide_cascade_topk
+                else "Cascade selections are exposed; the paper says they run in parallel."
+            ),
+            "Row storage between Q.K and top-k is the softmax FIFO plus the decision FIFO, whose "
+            "depth is the released RTL's; a row is issued only if both have room for it.",
+            "Top-k follows algorithm 2 with a 16-bit LFSR for the pivots; in 4,000 random trials "
+            "the authors' latency model takes 258.3 cycles for 512 of 1,024, ours 259.1.",
+            "K, V and Q come from DRAM; attention outputs leave through a port (released RTL) "
+            "and are not counted. IdealQueryFifo: queries wait without a capacity limit.",
+            "With more than one query, V is fetched once: all rows that any query keeps. Only in "
+            "generation is it fetched after the selection, row by row.",
+            "A width that the bit-width converter lacks is stored in the next larger one; the "
+            "paper's converter has 4, 8 and 12 bits.",
+            "Query heads that share a K/V head fetch it each for itself: the paper has no "
+            "grouped-query attention.",
+        )
+
+    def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
+        ops = operations
+        runs = ops.queries + ops.recomputed
+        dims = ops.head_dim.tolist()
+        per_score = np.array([self.query_key.scores_per_cycle(d) for d in dims], np.int64)
+        per_row = np.array([self.prob_value.rows_per_cycle(d) for d in dims], np.int64)
+        return {
+            "Q.K": runs * -(-ops.keys // per_score),
+            "softmax": runs * -(-ops.keys // self.softmax.lanes),
+            "Prob.V": ops.queries * -(-ops.values // per_row),
+        }
+
+    def run(self, trace: Trace, operations: Operations, timeline_heads: int) -> Record:
+        self._check(operations)
+        dram = Dram(self.dram)
+        plan = make_plan(trace, operations, self.fetch, self.dram.transaction_bytes)
+        local = value_selections(trace, operations, self.value_topk, self.topk_seed)
+        cascade = cascade_selections(trace, operations, self.cascade_topk, self.topk_seed + 1)
+        groups = int(operations.group[-1]) + 1
+        waits = cascade_cycles(cascade, self.cascade_topk, groups)
+        late = operations.step > 0
+        engine = SpAttenEngine(self, trace, operations, plan, local, late)
+        schedule = Pipeline(
+            operations,
+            plan,
+            dram,
+            engine,
+            Buffers(
+                self.key_buffer.halves,
+                self.value_buffer.halves,
+                self.value_buffer.halves,
+                self.fetch.request_latency_cycles,
+            ),
+            late,
+            np.zeros_like(waits) if self.hide_cascade_topk else waits,
+            timeline_heads,
+        ).run()
+        dram.finish(schedule.cycles)
+        useful, transactions = plane_traffic(operations, plan)
+        cascade_busy = int(waits.sum())
+        unit_cycles = engine.unit_cycles(schedule.cycles)
+        unit_cycles["cascade top-k"] = {
+            "busy": cascade_busy,
+            "idle": schedule.cycles - cascade_busy,
+        }
+        return Record(
+            schedule=schedule,
+            unit_cycles=unit_cycles,
+            counts=self._counts(operations, local, cascade, transactions),
+            useful_bytes=useful,
+            transactions=transactions,
+            multiplications=multiplications(operations),
+            dram=dram,
+            topk_data=_data(local, cascade),
+            timeline=timeline_table(operations, schedule, engine.spans, timeline_heads),
+        )
+
+    def _check(self, operations: Operations) -> None:
+        for dim in np.unique(operations.head_dim).tolist():
+            self.query_key.scores_per_cycle(dim)
+            self.prob_value.rows_per_cycle(dim)
+            of_dim = np.flatnonzero(operations.head_dim == dim)
+            worst = of_dim[np.argmax(operations.keys[of_dim])]
+            where = f"attention.parquet row {operations.rows[worst]}"
+            self.key_buffer.check("keys", int(operations.keys[worst]), dim, where)
+            rows = int(operations.values_fetched[of_dim].max())
+            self.value_buffer.check("values_fetched", rows, dim, where)
+
+    def _counts(
+        self,
+        operations: Operations,
+        local: Selections,
+        cascade: Selections,
+        transactions: dict[tuple[str, str], IntArray],
+    ) -> dict[str, IntArray]:
+        """Count the events that cost energy, by operation."""
+        ops = operations
+        runs = ops.queries + ops.recomputed
+        scores = runs * ops.keys
+        weighted = ops.queries * ops.values
+        busy = self.busy_cycles(ops)
+        line_bits = self.query_key.multipliers * self.query_key.width_bits
+        rows_per_line = self.query_key.multipliers // np.maximum(
+            1, 1 << np.ceil(np.log2(ops.head_dim)).astype(np.int64)
+        )
+        refetched = np.where(ops.recomputed > 0, ops.keys, 0)
+        groups = int(ops.group[-1]) + 1
+        of_group = np.searchsorted(ops.group, np.arange(groups))
+        streamed = local.streamed(len(ops))
+        streamed[of_group] += cascade.streamed(groups)
+        fetched = np.asarray(sum(transactions.values()))
+        dram_bits = fetched * self.dram.transaction_bytes * 8
+        return {
+            "dram_read_bit": dram_bits,
+            "dram_io_bit": dram_bits,
+            "multiply": (scores + weighted) * ops.head_dim,
+            "add": (scores + weighted) * ops.head_dim,
+            "key_sram_write_bit": ops.keys * ops.head_dim * self.width_bits
+            + refetched * ops.head_dim * ops.k_lsb_bits,
+            "key_sram_read_bit": runs * -(-ops.keys // rows_per_line) * line_bits,
+            "value_sram_write_bit": ops.values_fetched * ops.head_dim * self.width_bits,
+            "value_sram_read_bit": busy["Prob.V"]
+            * self.prob_value.multipliers
+            * self.prob_value.width_bits,
+            "dequantise": scores,
+            "exponential": scores,
+            "softmax_add": scores,
+            "division": scores,
+            "quantise": scores,
+            "requant_compare": scores,
+            "topk_compare": 2 * streamed,
+            "topk_shift": 2 * streamed * self.value_topk.eliminator_layers,
+            "topk_fifo_bit": 2 * streamed * self.value_topk.width_bits,
+            "fifo_bit": fetched * self.dram.transaction_bytes * 8 + 2 * scores * self.width_bits,
+            "importance_add": ops.queries * (ops.keys + ops.head_dim),
+        }
+
+
+def _data(local: Selections, cascade: Selections) -> str:
+    """Say what the selectors saw: drawn if any was, else recorded if any, else none."""
+    kinds = {local.data, cascade.data}
+    return next(kind for kind in ("drawn", "recorded", "none") if kind in kinds)

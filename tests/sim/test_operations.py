@@ -1,0 +1,100 @@
+"""Lowering: what a machine runs, and what it leaves lying."""
+
+import numpy as np
+import pytest
+
+from sim.operations import (
+    KINDS,
+    VALUE_GENERATION,
+    VALUE_PREFILL,
+    lower,
+    multiplications,
+    plane_bytes,
+    sparsity_table,
+)
+from workloads.errors import InputError
+from workloads.trace import TraceBuilder
+
+
+def test_everything_exploited_is_what_the_trace_says(pruned_trace):
+    ops = lower(pruned_trace, KINDS, 12)
+    alive = pruned_trace.array("attention", "alive")
+    for name in ("queries", "keys", "values", "values_fetched", "k_bits", "recomputed"):
+        expected = pruned_trace.array("attention", name)[alive]
+        assert getattr(ops, name).tolist() == expected.tolist(), name
+
+
+def test_nothing_exploited_is_the_unpruned_model(pruned_trace):
+    ops = lower(pruned_trace, (), 12)
+    assert len(ops) == pruned_trace.rows("attention")
+    assert ops.keys.tolist() == pruned_trace.array("attention", "keys_dense").tolist()
+    assert ops.values.tolist() == ops.keys.tolist()
+    assert set(ops.k_bits) == set(ops.v_bits) == {12}
+    assert ops.recomputed.sum() == 0
+
+
+def test_a_pruned_head_that_must_run_takes_its_layers_tokens(pruned_trace):
+    ops = lower(pruned_trace, ("token",), 12)
+    rows = ops.rows[~pruned_trace.array("attention", "alive")[ops.rows]]
+    assert len(rows)
+    for row in rows.tolist():
+        same = (ops.group == ops.group[ops.rows == row]) & (ops.rows != row)
+        assert ops.keys[ops.rows == row] == ops.keys[same].max()
+
+
+def test_value_pruning_is_told_apart_by_phase(pruned_trace):
+    prefill = lower(pruned_trace, ("token", VALUE_PREFILL), 12)
+    generation = lower(pruned_trace, ("token", VALUE_GENERATION), 12)
+    assert (prefill.values < prefill.keys)[prefill.step == 0].any()
+    assert (prefill.values == prefill.keys)[prefill.step > 0].all()
+    assert (generation.values == generation.keys)[generation.step == 0].all()
+    assert (generation.values < generation.keys)[generation.step > 0].any()
+
+
+@pytest.mark.parametrize("exploits", [KINDS, ("head", "token", "precision"), ()])
+def test_the_ladder_adds_up(pruned_trace, exploits):
+    """Offered amounts add up to all that the trace leaves out, exploited to the machine's."""
+    table = sparsity_table(pruned_trace, exploits, 12).set_index(["quantity", "kind"])
+    for quantity, amount in (("multiplications", _products), ("DRAM bytes", _bytes)):
+        rows = table.loc[quantity]
+        dense = amount(lower(pruned_trace, (), 12))
+        assert rows["dense"].unique().tolist() == [dense]
+        assert dense - rows["offered"].sum() == amount(lower(pruned_trace, KINDS, 12))
+        assert dense - rows["exploited"].sum() == amount(lower(pruned_trace, exploits, 12))
+
+
+def test_offered_is_exploited_or_wasted(pruned_trace):
+    table = sparsity_table(pruned_trace, ("token",), 12)
+    exploited = table["exploited"] == table["offered"]
+    assert exploited[table["kind"] == "token"].all()
+    assert (table["exploited"][table["kind"] != "token"] == 0).all()
+
+
+def test_an_unknown_kind_is_refused(dense_trace):
+    with pytest.raises(InputError, match=r"^a machine exploits kinds of head, .*, not \['luck'\]$"):
+        lower(dense_trace, ("luck",), 12)
+
+
+def test_an_empty_trace_is_refused(dense_trace):
+    empty = TraceBuilder().finish(dense_trace.header)
+    with pytest.raises(InputError, match=r"^attention.parquet must have at least 1 row"):
+        lower(empty, KINDS, 12)
+
+
+def test_plane_bytes_round_up():
+    assert plane_bytes(np.array([1, 3]), np.array([5, 8]), np.array([3, 12])).tolist() == [2, 36]
+
+
+def _products(ops):
+    return int(multiplications(ops).sum())
+
+
+def _bytes(ops):
+    lsb_bits = np.where(ops.recomputed > 0, ops.k_lsb_bits, 0)
+    parts = (
+        (ops.queries, ops.q_bits),
+        (ops.keys, ops.k_bits),
+        (ops.keys, lsb_bits),
+        (ops.values_fetched, ops.v_bits),
+    )
+    return sum(int(plane_bytes(rows, ops.head_dim, bits).sum()) for rows, bits in parts)
