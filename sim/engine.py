@@ -1,4 +1,4 @@
-"""Between engines: an integer clock, bounded channels and slots, on SimPy.
+"""Between engines: an integer clock, bounded channels and buffer space, on SimPy.
 
 Inside an engine time is a recurrence over items, in numba; SimPy only moves operations from
 engine to engine. An uncontended put, get or acquire costs no event.
@@ -47,27 +47,31 @@ class Channel:
             event.succeed()
 
 
-class Slots:
-    """A few identical places, such as the halves of a buffer, held by one process."""
+class Space:
+    """Room in a buffer, allocated in order: so many rows, by so many owners, at a time."""
 
-    def __init__(self, env: simpy.Environment, count: int) -> None:
+    def __init__(self, env: simpy.Environment, rows: int, owners: int) -> None:
         self._env = env
-        self._free = count
+        self._rows = rows
+        self._owners = owners
         self._waiting: simpy.Event | None = None
 
-    def acquire(self) -> Wait:
-        while not self._free:
+    def acquire(self, rows: int) -> Wait:
+        """Wait until there is room, then take it. One process acquires at a time."""
+        while rows > self._rows or not self._owners:
             self._waiting = self._env.event()
             yield self._waiting
-        self._free -= 1
+        self._rows -= rows
+        self._owners -= 1
 
-    def release_at(self, cycle: int) -> None:
-        """Give one place back at an absolute cycle, now or later."""
+    def release_at(self, cycle: int, rows: int) -> None:
+        """Give rows back at an absolute cycle, now or later."""
         timeout = self._env.timeout(max(0, cycle - int(self._env.now)))
-        timeout.callbacks.append(self._release)
+        timeout.callbacks.append(lambda _event: self._release(rows))
 
-    def _release(self, _event: simpy.Event) -> None:
-        self._free += 1
+    def _release(self, rows: int) -> None:
+        self._rows += rows
+        self._owners += 1
         event, self._waiting = self._waiting, None
         if event is not None:
             event.succeed()

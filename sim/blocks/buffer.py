@@ -1,4 +1,8 @@
-"""Key and value SRAM: two halves, one fills from DRAM while the other feeds an array."""
+"""Key and value SRAM: one part fills from DRAM while another feeds an array.
+
+SpAtten's buffer holds two heads of the longest context (double buffering). Shorter heads are
+allocated one behind another, in order, as the released RTL's buffer manager does.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,9 @@ class BufferConfig(Config):
     width_bits: int = Field(12, ge=1)
     """bits of a channel on chip (paper: 12)"""
     halves: int = Field(2, ge=1)
-    """buffers that take turns (paper: 2)"""
+    """heads of the longest context that fit (paper: 2, double buffering)"""
+    heads: int = Field(16, ge=1)
+    """heads that may be held at a time (released RTL: 16 handles; 2: strict double buffering)"""
 
     @property
     def bytes(self) -> int:
@@ -29,6 +35,10 @@ class BufferConfig(Config):
     def capacity_rows(self, head_dim: int) -> int:
         """Rows of another head dimension that fit in one half."""
         return self.rows * self.row_channels // padded_head_dim(head_dim)
+
+    def total_rows(self, head_dim: int) -> int:
+        """Rows of another head dimension that fit in the whole buffer."""
+        return self.halves * self.capacity_rows(head_dim)
 
     def check(self, name: str, rows: int, head_dim: int, where: str) -> None:
         """Raise InputError when one head's rows do not fit in one half."""

@@ -116,12 +116,7 @@ class Dense(Machine):
             plan,
             dram,
             engine,
-            Buffers(
-                self.key_buffer.halves,
-                self.value_buffer.halves,
-                1,
-                self.fetch.request_latency_cycles,
-            ),
+            Buffers(self.key_buffer, self.value_buffer, self.fetch.request_latency_cycles),
             np.zeros(len(operations), np.bool_),
             np.zeros(groups, np.int64),
             timeline_heads,

@@ -1,6 +1,6 @@
 """Heads through a machine: a fetcher, compute engines and a cascade controller, on SimPy.
 
-The fetcher runs ahead of the compute engine as far as the halves of the K and V buffers allow.
+The fetcher runs ahead of the compute engine as far as the K and V buffers have room.
 A layer of an input opens when the layer before it is decided; after a prefill, the next input's
 first layer is open at once, so its fetches overlap with the end of the input before it. Whole
 heads move between the processes, with the arrival times of their operands; inside a head the
@@ -15,8 +15,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import simpy
 
+from sim.blocks.buffer import BufferConfig
 from sim.dram.model import Dram
-from sim.engine import Channel, Slots, Wait, wait_until
+from sim.engine import Channel, Space, Wait, wait_until
 from sim.machines.plan import FetchPlan
 from sim.operations import Operations
 
@@ -35,7 +36,7 @@ class HeadTimes(NamedTuple):
     """What the rest of the machine must know of a computed head."""
 
     next_start: int  # the first engine can take another head
-    keys_free: int  # K's half may be overwritten
+    keys_free: int  # K may be overwritten
     probabilities: int  # the first of the head's probabilities is known
     ended: tuple[tuple[int, int], ...]  # heads whose last output is known now, and its cycle
 
@@ -59,9 +60,8 @@ class HeadEngine(Protocol):
 class Buffers:
     """Flow control between fetcher and engines."""
 
-    key_halves: int
-    value_halves: int
-    late_rows: int  # heads that may wait for values fetched after the selection
+    keys: BufferConfig
+    values: BufferConfig
     request_latency_cycles: int
 
 
@@ -127,10 +127,14 @@ class Pipeline:
         self._opened: dict[int, simpy.Event] = {}
         self._cascade_free = 0
         self._done = False
-        self._key_slots = Slots(self._env, buffers.key_halves)
-        self._value_slots = Slots(self._env, buffers.value_halves)
-        self._queue = Channel(self._env, max(buffers.key_halves, 1))
-        self._late_queue = Channel(self._env, max(buffers.late_rows, 1))
+        widest = int(operations.head_dim.max())
+        keys, values = buffers.keys, buffers.values
+        self._key_space = Space(self._env, keys.total_rows(widest), keys.heads)
+        self._value_space = Space(self._env, values.total_rows(widest), values.heads)
+        self._key_rows = operations.keys.tolist()
+        self._value_rows = operations.values_fetched.tolist()
+        self._queue = Channel(self._env, keys.heads)
+        self._late_queue = Channel(self._env, values.heads)
         self.schedule = Schedule(np.zeros(groups, np.int64))
 
     def run(self) -> Schedule:
@@ -150,12 +154,12 @@ class Pipeline:
             group = self._group[op]
             if op == self._first[group] and self._follows[group]:
                 yield from self._wait_for_gate(group)
-            yield from self._key_slots.acquire()
+            yield from self._key_space.acquire(self._key_rows[op])
             keys = self._read(op, "K", plan.keys.of(op))
             queries = self._read(op, "Q", plan.queries.of(op))
             values = None
             if not self._late[op]:
-                yield from self._value_slots.acquire()
+                yield from self._value_space.acquire(self._value_rows[op])
                 values = self._read(op, "V", plan.values.of(op))
             yield from self._queue.put((op, Arrivals(keys, queries, values)))
 
@@ -169,7 +173,7 @@ class Pipeline:
                 yield from wait_until(env, engine.lsb_request(op, gate, arrivals))
                 lsbs = self._read(op, "K LSB", self._plan.lsbs.of(op))
             times = engine.run(op, gate, arrivals, lsbs)
-            self._key_slots.release_at(times.keys_free)
+            self._key_space.release_at(times.keys_free, self._key_rows[op])
             if arrivals.values is None:
                 yield from self._late_queue.put((op, times))
             else:
@@ -183,7 +187,7 @@ class Pipeline:
         for _ in range(sum(self._late)):
             op, times = yield from self._late_queue.get()
             yield from wait_until(env, times.probabilities)
-            yield from self._value_slots.acquire()
+            yield from self._value_space.acquire(self._value_rows[op])
             values = self._read(op, "V", self._plan.values.of(op))
             gate = self._gates[self._group[op]]
             self._end_head(op, self._engine.run_values(op, gate, times, values))
@@ -202,7 +206,7 @@ class Pipeline:
         yield from wait_until(self._env, self._gates[group])
 
     def _end_head(self, op: int, end: int) -> None:
-        self._value_slots.release_at(end)
+        self._value_space.release_at(end, self._value_rows[op])
         group = self._group[op]
         if op != self._last[group]:
             return

@@ -106,6 +106,10 @@ class SpAtten(Machine):
             "depth is the released RTL's; a row is issued only if both have room for it.",
             "Top-k follows algorithm 2 with a 16-bit LFSR for the pivots; in 4,000 random trials "
             "the authors' latency model takes 258.3 cycles for 512 of 1,024, ours 259.1.",
+            "The K and V buffers hold two heads of the longest context, as in the paper; shorter "
+            "heads share them, up to 16 at a time, as in the released RTL.",
+            "A head whose queries need LSBs holds the Q.K array until they are recomputed; the "
+            "released RTL lets the next heads pass meanwhile.",
             "K, V and Q come from DRAM; attention outputs leave through a port (released RTL) "
             "and are not counted. IdealQueryFifo: queries wait without a capacity limit.",
             "With more than one query, V is fetched once: all rows that any query keeps. Only in "
@@ -143,12 +147,7 @@ class SpAtten(Machine):
             plan,
             dram,
             engine,
-            Buffers(
-                self.key_buffer.halves,
-                self.value_buffer.halves,
-                self.value_buffer.halves,
-                self.fetch.request_latency_cycles,
-            ),
+            Buffers(self.key_buffer, self.value_buffer, self.fetch.request_latency_cycles),
             late,
             np.zeros_like(waits) if self.hide_cascade_topk else waits,
             timeline_heads,

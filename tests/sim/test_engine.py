@@ -1,8 +1,9 @@
-"""Channels and slots between engines."""
+"""Channels and buffer space between engines."""
 
+import pytest
 import simpy
 
-from sim.engine import Channel, Slots, wait_until
+from sim.engine import Channel, Space, wait_until
 
 
 def test_a_channel_keeps_order_and_holds_its_producer_back():
@@ -57,20 +58,23 @@ def test_a_consumer_waits_for_an_item():
     assert got == [("x", 7)]
 
 
-def test_slots_are_held_until_released():
+@pytest.mark.parametrize(
+    ("rows", "owners", "taken"), [(6, 9, [0, 0, 10, 10]), (99, 1, [0, 10, 20, 30])]
+)
+def test_space_is_held_until_released(rows, owners, taken):
     env = simpy.Environment()
-    slots = Slots(env, 2)
-    taken = []
+    space = Space(env, rows, owners)
+    log = []
 
     def take():
         for _ in range(4):
-            yield from slots.acquire()
-            taken.append(env.now)
-            slots.release_at(int(env.now) + 10)
+            yield from space.acquire(3)
+            log.append(env.now)
+            space.release_at(int(env.now) + 10, 3)
 
     env.process(take())
     env.run()
-    assert taken == [0, 0, 10, 10]
+    assert log == taken
 
 
 def test_waiting_for_the_past_costs_no_event():

@@ -20,8 +20,7 @@ def test_folds_by_hand():
 @pytest.mark.parametrize("tokens", [1, 24, 32, 33, 200])
 def test_with_ideal_memory_one_layer_equals_the_closed_form(make_trace, tokens):
     """Array: Q.K and Prob.V of every tile but for the wait of the last Prob.V for softmax."""
-    deep = {"key_buffer.halves": "64", "value_buffer.halves": "64"}
-    machine = make_machine("dense", {"dram.ideal": "true"} | deep)
+    machine = make_machine("dense", {"dram.ideal": "true"})
     layers = simulate(make_trace(tokens), machine).tables["layers"]
     tiles = -(-tokens // 32)
     score, value = machine.array.cycles(tokens, 32), machine.array.cycles(32, tokens)
