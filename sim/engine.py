@@ -24,6 +24,10 @@ class Channel:
         self._items: deque[Any] = deque()
         self._waiting: simpy.Event | None = None
 
+    @property
+    def empty(self) -> bool:
+        return not self._items
+
     def put(self, item: Any) -> Wait:
         while len(self._items) >= self._capacity:
             yield self._pause()

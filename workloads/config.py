@@ -87,5 +87,6 @@ def _sentence(kind: type[Config], error: ValidationError) -> str:
         return unknown_name("field of " + _title(kind), path, kind.model_fields)
     if first["type"] == "missing":
         return f"{_title(kind)} {path} must be given"
-    requirement = first["msg"].replace("Input should be ", "").replace("a valid ", "a ")
+    requirement = first["msg"].removeprefix("Input should be ").partition(", unable")[0]
+    requirement = requirement.replace("a valid integer", "an integer").replace("a valid ", "a ")
     return f"{_title(kind)} {path} must be {requirement}, not {first['input']!r}"

@@ -291,6 +291,20 @@ class Ragged(NamedTuple):
     def lengths(self) -> IntArray:
         return np.diff(self.offsets)
 
+    def take(self, rows: IntArray, known: Any) -> Ragged:
+        """Return some rows, in that order; those where `known` is false become unknown."""
+        if not len(self.given):
+            known, rows = np.zeros(len(rows), np.bool_), np.zeros(len(rows), np.int64)
+            sizes = rows
+        else:
+            known = known & self.given[rows]
+            sizes = np.where(known, self.lengths[rows], 0)
+        offsets = np.zeros(len(rows) + 1, np.int64)
+        np.cumsum(sizes, out=offsets[1:])
+        starts = self.offsets[rows] - offsets[:-1]
+        index = np.repeat(starts, sizes) + np.arange(offsets[-1])
+        return Ragged(self.values[index], offsets, known)
+
 
 @dataclass(frozen=True)
 class Trace:

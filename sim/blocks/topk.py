@@ -122,8 +122,8 @@ def selection_timing(
     )
 
 
-def filter_cycles(config: TopKConfig, n: int) -> int:
-    """Cycles of the last, order-preserving pass over the copied input."""
+def filter_cycles(config: TopKConfig, n: IntArray) -> IntArray:
+    """Return the cycles of the last, order-preserving pass over copied inputs of n elements."""
     return -(-n // config.lanes) + config.pass_overhead_cycles
 
 

@@ -132,7 +132,9 @@ class Dense(Machine):
             multiplications=multiplications(operations),
             dram=dram,
             topk_data="none",
-            timeline=timeline_table(operations, schedule, engine.spans, timeline_heads),
+            timeline=timeline_table(
+                operations, schedule, engine.spans(timeline_heads), timeline_heads
+            ),
         )
 
     def _check(self, operations: Operations) -> None:
@@ -184,27 +186,31 @@ class _DenseEngine:
         self._cycles = np.zeros((len(kernel.UNITS), len(kernel.STATES)), np.int64)
         self._span = np.zeros((len(kernel.UNITS), 2), np.int64)
         self._pending = np.zeros(4, np.int64)
-        self._flush = np.append(np.diff(operations.group) != 0, True).tolist()
+        self._started, self._gate, self._last_key = 0, 0, 0
+        self._ended: list[HeadTimes] = []
+        self._spans: list[tuple[int, str, int, int]] = []
         softmax = machine.softmax
         self._latency = (
             softmax.exp_latency_cycles + softmax.sum_latency_cycles + softmax.divide_latency_cycles
         )
-        self.spans: list[tuple[int, str, int, int]] = []
 
-    def lsb_request(self, operation: int, gate: int, arrivals: Arrivals) -> int:
-        raise AssertionError("the dense machine fetches whole operands")
+    @property
+    def next_start(self) -> int:
+        return int(self._last_key)
 
-    def run(
-        self, operation: int, gate: int, arrivals: Arrivals, lsbs: IntArray | None
-    ) -> HeadTimes:
-        """Run one head."""
+    @property
+    def waiting(self) -> bool:
+        return bool(self._pending[kernel.WAITING])
+
+    def start(self, operation: int, gate: int, arrivals: Arrivals, flush: bool) -> int | None:
+        """Run a head up to the last Prob.V, which waits for the next head's first Q.K."""
         response = self._machine.fetch.response_latency_cycles
-        assert arrivals.values is not None
+        assert arrivals.values is not None  # fetched with K: this machine selects nothing
         rows = self._machine.array.rows
         last = self._plan.queries.last_of(operation)
         tile_ends = np.append(last[rows - 1 :: rows], last[-1])[: len(self._score[operation])]
         query_done = np.maximum.accumulate(arrivals.queries)[tile_ends]
-        last_key, end_before, end = kernel.run_head(
+        self._last_key, end_before = kernel.run_head(
             self._free,
             self._cycles,
             self._span,
@@ -217,17 +223,39 @@ class _DenseEngine:
             self._softmax[operation],
             self._value[operation],
             (self._machine.array.skew_cycles, self._latency),
-            self._flush[operation],
         )
         for unit, (start, stop) in enumerate(self._span.tolist()):
-            self.spans.append((operation, kernel.UNITS[unit], start, stop))
-        ended = [(operation - 1, int(end_before))] if end_before else []
-        if end:
-            ended.append((operation, int(end)))
-        return HeadTimes(int(last_key), int(last_key), int(last_key), tuple(ended))
+            self._spans.append((operation, kernel.UNITS[unit], start, stop))
+        if end_before:
+            self._end(operation - 1, int(end_before))
+        self._started, self._gate = operation, gate
+        if flush:
+            self.flush()
+        return None
 
-    def run_values(self, operation: int, gate: int, times: HeadTimes, values: IntArray) -> int:
+    def resume(self, operation: int, lsbs: IntArray, flush: bool) -> int | None:
+        raise AssertionError("the dense machine fetches whole operands")
+
+    def flush(self) -> None:
+        """Run the Prob.V that waits."""
+        skew = self._machine.array.skew_cycles
+        end = kernel.weight(self._free, self._cycles, self._pending, self._gate)
+        self._end(self._started, int(end) + skew)
+
+    def finished(self) -> list[HeadTimes]:
+        """Return the heads that have ended since the last call."""
+        ended, self._ended = self._ended, []
+        return ended
+
+    def run_values(self, times: HeadTimes, gate: int, values: IntArray) -> int:
         raise AssertionError("the dense machine fetches V with K")
+
+    def spans(self, heads: int) -> list[tuple[int, str, int, int]]:
+        """Return (head, unit, first start, last end) of the first heads."""
+        return [span for span in self._spans if span[0] < heads]
+
+    def _end(self, operation: int, end: int) -> None:
+        self._ended.append(HeadTimes(operation, keys_free=end, probabilities=end, end=end))
 
     def unit_cycles(self, total: int) -> dict[str, dict[str, int]]:
         """Return how each unit spent all cycles of the run."""

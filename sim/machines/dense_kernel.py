@@ -43,12 +43,11 @@ def run_head(
     softmax_cycles: Any,
     value_cycles: int,
     latency: Any,
-    flush: bool,
 ) -> Any:
-    """Run one head; return the ends of its last Q.K, of the head before it, and of its own.
+    """Run one head; return the end of its last Q.K, and the end of the head before it.
 
-    Prob.V of the last tile is left pending for the next head, whose first Q.K goes before it,
-    unless `flush` is set. Ends include draining the array; 0: not ended in this call.
+    Prob.V of the last tile is left pending for the next head, whose first Q.K goes before it.
+    The end of the head before includes draining the array; 0: it had ended already.
 
     Args:
         free: (2,) when array and softmax are free, updated.
@@ -61,11 +60,9 @@ def run_head(
         score_cycles, softmax_cycles: (tiles,) cycles of Q.K and softmax of a tile.
         value_cycles: cycles of Prob.V of a tile.
         latency: cycles to fill and drain the array, and of the softmax pipeline.
-        flush: no other head follows at once.
     """
     skew, softmax_latency = latency
     end_before = np.int64(0)
-    end = np.int64(0)
     span[:, 0] = np.int64(1) << 62
     for tile in range(len(query_ready)):
         start = max(free[ARRAY], key_ready, query_ready[tile])
@@ -80,22 +77,20 @@ def run_head(
         cycles[SOFTMAX, BUSY] += softmax_cycles[tile]
         span[SOFTMAX, 0] = min(span[SOFTMAX, 0], begin)
         if pending[WAITING]:
-            done = _weight(free, cycles, pending, gate) + skew
+            done = weight(free, cycles, pending, gate) + skew
             end_before = done if tile == 0 else end_before
         pending[PROB_READY] = free[SOFTMAX] + softmax_latency
         pending[VALUE_READY] = value_ready
         pending[VALUE_CYCLES] = value_cycles
         pending[WAITING] = 1
-    if flush:
-        end = _weight(free, cycles, pending, gate) + skew
     span[ARRAY, 1] = free[ARRAY]
     span[SOFTMAX, 1] = free[SOFTMAX]
-    return last_key, end_before, end
+    return last_key, end_before
 
 
 @njit(cache=True)
-def _weight(free: Any, cycles: Any, pending: Any, gate: int) -> Any:
-    """Run the pending Prob.V; return its end."""
+def weight(free: Any, cycles: Any, pending: Any, gate: int) -> Any:
+    """Run the pending Prob.V; return its end, the array not drained."""
     start = max(free[ARRAY], pending[PROB_READY])
     _idle(cycles, ARRAY, free[ARRAY], start, gate, UPSTREAM)
     if pending[VALUE_READY] > start:

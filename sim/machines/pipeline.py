@@ -4,7 +4,8 @@ The fetcher runs ahead of the compute engine as far as the K and V buffers have 
 A layer of an input opens when the layer before it is decided; after a prefill, the next input's
 first layer is open at once, so its fetches overlap with the end of the input before it. Whole
 heads move between the processes, with the arrival times of their operands; inside a head the
-engine's recurrence is exact.
+engine's recurrence is exact. Approximation: room that is freed while a head waits for its LSB
+request is seen by the fetcher only then.
 """
 
 from __future__ import annotations
@@ -35,24 +36,39 @@ class Arrivals(NamedTuple):
 class HeadTimes(NamedTuple):
     """What the rest of the machine must know of a computed head."""
 
-    next_start: int  # the first engine can take another head
+    operation: int
     keys_free: int  # K may be overwritten
     probabilities: int  # the first of the head's probabilities is known
-    ended: tuple[tuple[int, int], ...]  # heads whose last output is known now, and its cycle
+    end: int  # last output; with values still to be fetched, last probability
 
 
 class HeadEngine(Protocol):
-    """The compute side of a machine."""
+    """The compute side of a machine. A head may still be in flight when the next one starts."""
 
-    def lsb_request(self, operation: int, gate: int, arrivals: Arrivals) -> int:
-        """Return the cycle at which a head first asks for LSBs."""
+    @property
+    def next_start(self) -> int:
+        """Cycle at which the first unit can take another head."""
 
-    def run(
-        self, operation: int, gate: int, arrivals: Arrivals, lsbs: IntArray | None
-    ) -> HeadTimes:
-        """Run a head."""
+    @property
+    def waiting(self) -> bool:
+        """Whether a started head has not been reported as finished."""
 
-    def run_values(self, operation: int, gate: int, times: HeadTimes, values: IntArray) -> int:
+    def start(self, operation: int, gate: int, arrivals: Arrivals, flush: bool) -> int | None:
+        """Start a head; return the cycle at which it asks for LSBs, if it does.
+
+        `flush`: finish all heads in flight, none follows at once.
+        """
+
+    def resume(self, operation: int, lsbs: IntArray, flush: bool) -> int | None:
+        """Go on with a head whose LSBs arrive at these cycles; returns as `start`."""
+
+    def flush(self) -> None:
+        """Finish all heads in flight."""
+
+    def finished(self) -> list[HeadTimes]:
+        """Return the heads that have ended since the last call, in order."""
+
+    def run_values(self, times: HeadTimes, gate: int, values: IntArray) -> int:
         """Run Prob.V of a head whose values came after the selection; return its end."""
 
 
@@ -168,29 +184,39 @@ class Pipeline:
         for _ in range(len(self._ops)):
             op, arrivals = yield from self._queue.get()
             gate = self._gates[self._group[op]]
-            lsbs = None
-            if self._recomputed[op]:
-                yield from wait_until(env, engine.lsb_request(op, gate, arrivals))
+            flush = op == self._last[self._group[op]]
+            lsb_request = engine.start(op, gate, arrivals, flush)
+            while lsb_request is not None:
+                yield from wait_until(env, lsb_request)
                 lsbs = self._read(op, "K LSB", self._plan.lsbs.of(op))
-            times = engine.run(op, gate, arrivals, lsbs)
-            self._key_space.release_at(times.keys_free, self._key_rows[op])
-            if arrivals.values is None:
-                yield from self._late_queue.put((op, times))
-            else:
-                for ended, end in times.ended:
-                    self._end_head(ended, end)
-            yield from wait_until(env, times.next_start)
+                lsb_request = engine.resume(op, lsbs, flush)
+            yield from self._settle(engine.finished())
+            if engine.waiting and self._queue.empty:
+                engine.flush()
+                yield from self._settle(engine.finished())
+            yield from wait_until(env, engine.next_start)
         self._done = True
+
+    def _settle(self, finished: list[HeadTimes]) -> Wait:
+        """Free what finished heads held, or hand them on to be weighted with their values."""
+        for times in finished:
+            op = times.operation
+            self._key_space.release_at(times.keys_free, self._key_rows[op])
+            if self._late[op]:
+                yield from self._late_queue.put(times)
+            else:
+                self._end_head(op, times.end)
 
     def _compute_late_values(self) -> Wait:
         env = self._env
         for _ in range(sum(self._late)):
-            op, times = yield from self._late_queue.get()
+            times = yield from self._late_queue.get()
+            op = times.operation
             yield from wait_until(env, times.probabilities)
             yield from self._value_space.acquire(self._value_rows[op])
             values = self._read(op, "V", self._plan.values.of(op))
             gate = self._gates[self._group[op]]
-            self._end_head(op, self._engine.run_values(op, gate, times, values))
+            self._end_head(op, self._engine.run_values(times, gate, values))
 
     def _read(self, op: int, name: str, transactions: IntArray) -> IntArray:
         arrival = int(self._env.now) + self._latency

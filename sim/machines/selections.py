@@ -92,7 +92,7 @@ def cascade_cycles(selections: Selections, config: TopKConfig, groups: int) -> I
         np.append(selections.timing.cycles, 0), selections.timing.starts[:-1]
     ) if len(selections.owner) else np.zeros(0, np.int64)  # fmt: skip
     active = selections.timing.passes > 0
-    last = np.array([filter_cycles(config, int(n)) for n in selections.n], np.int64)
+    last = filter_cycles(config, selections.n)
     np.add.at(cycles, selections.owner, np.where(active, passes + selections.operations * last, 0))
     return cycles
 

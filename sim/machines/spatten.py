@@ -108,8 +108,8 @@ class SpAtten(Machine):
             "the authors' latency model takes 258.3 cycles for 512 of 1,024, ours 259.1.",
             "The K and V buffers hold two heads of the longest context, as in the paper; shorter "
             "heads share them, up to 16 at a time, as in the released RTL.",
-            "A head whose queries need LSBs holds the Q.K array until they are recomputed; the "
-            "released RTL lets the next heads pass meanwhile.",
+            "Recomputed queries go before new ones, also those of the next heads, which pass "
+            "meanwhile as in the released RTL; results leave in query order.",
             "K, V and Q come from DRAM; attention outputs leave through a port (released RTL) "
             "and are not counted. IdealQueryFifo: queries wait without a capacity limit.",
             "With more than one query, V is fetched once: all rows that any query keeps. Only in "
@@ -169,7 +169,9 @@ class SpAtten(Machine):
             multiplications=multiplications(operations),
             dram=dram,
             topk_data=_data(local, cascade),
-            timeline=timeline_table(operations, schedule, engine.spans, timeline_heads),
+            timeline=timeline_table(
+                operations, schedule, engine.spans(timeline_heads), timeline_heads
+            ),
         )
 
     def _check(self, operations: Operations) -> None:

@@ -40,152 +40,169 @@ class SpAttenEngine:
         self._plan = plan
         self._response = machine.fetch.response_latency_cycles
         self._output_latency = machine.prob_value.latency_cycles
-        self._state, self._accepted, self._started, self._cycles = kernel.new_state()
-        self._span = np.zeros((len(kernel.UNITS), 2), np.int64)
+        self._late = late.tolist()
+        self._has_lsbs = (operations.k_lsb_bits > 0).tolist()
         self._recompute = _recompute_flags(trace, operations)
         self._values_match = (operations.values == operations.values_fetched).tolist()
-        self._keys_kept = (operations.k_lsb_bits > 0).tolist()
         dims = operations.head_dim.tolist()
         self._per_score = [machine.query_key.scores_per_cycle(dim) for dim in dims]
         self._per_row = [machine.prob_value.rows_per_cycle(dim) for dim in dims]
-        self._timing, self._value_cycles = _timings(machine, operations, late)
+        self._state = kernel.State(len(operations))
+        self._value_cycles = _fill_heads(self._state.heads, machine, operations)
+        self._state.heads[late, kernel.VALUE_CYCLES] = 0
+        self._latency = (
+            machine.query_key.latency_cycles + machine.softmax.exp_latency_cycles,
+            machine.softmax.sum_latency_cycles,
+            machine.softmax.divide_latency_cycles + machine.requant.latency_cycles,
+            machine.value_topk.pass_overhead_cycles,
+        )
         starts = local.timing.starts
         self._selection = {
             int(op): local.timing.cycles[starts[i] : starts[i + 1]]
             for i, op in enumerate(local.owner)
         }
-        self.spans: list[tuple[int, str, int, int]] = []
-        """(operation, unit, first start, last end) of every head and unit that worked"""
+        self._started = 0
+        self._reported = 0
+        self._query_ready = _NOTHING
 
-    def lsb_request(self, operation: int, gate: int, arrivals: Arrivals) -> int:
-        """Run the head on copies of the state up to the first query that needs LSBs."""
-        flags = self._recompute[operation]
-        queries = int(np.argmax(flags)) + 1
-        copies = (
-            self._state.copy(),
-            self._accepted.copy(),
-            self._started.copy(),
-            self._cycles.copy(),
-        )
-        last = self._run(copies, operation, gate, arrivals, _NOTHING, np.zeros(queries, np.bool_))
-        return last
+    @property
+    def next_start(self) -> int:
+        return int(self._state.counters[kernel.FREE + kernel.QK])
 
-    def run(
-        self, operation: int, gate: int, arrivals: Arrivals, lsbs: IntArray | None
-    ) -> HeadTimes:
-        """Run one head to its last probability, or its last output where V is there."""
-        lsb_ready = _NOTHING
-        if lsbs is not None:
-            lsb_ready = self._chunks(lsbs, self._plan.lsbs.last_of(operation), operation)
-        state = (self._state, self._accepted, self._started, self._cycles)
-        flags = self._recompute[operation]
-        decided = self._run(state, operation, gate, arrivals, lsb_ready, flags)
-        spans = self._span.tolist()
-        for unit, (start, end) in enumerate(spans):
-            if end:
-                self.spans.append((operation, kernel.UNITS[unit], start, end))
-        next_start = int(self._state[kernel.FREE_QK])
-        start, end = spans[kernel.PV]
-        return HeadTimes(
-            next_start=next_start,
-            keys_free=decided if self._keys_kept[operation] else next_start,
-            probabilities=start,
-            ended=((operation, end + self._output_latency),),
-        )
+    @property
+    def waiting(self) -> bool:
+        return self._reported < self._started
 
-    def run_values(self, operation: int, gate: int, times: HeadTimes, values: IntArray) -> int:
+    def start(self, operation: int, gate: int, arrivals: Arrivals, flush: bool) -> int | None:
+        """Issue a head's queries, up to the first that needs LSBs."""
+        head = self._state.heads[operation]
+        head[kernel.GATE] = gate
+        head[kernel.FIRST_ROW] = self._state.counters[kernel.ISSUED]
+        keys = self._chunks(arrivals.keys, self._plan.keys.last_of(operation), operation)
+        head[kernel.KEY_FIRST] = keys[0]
+        head[kernel.KEY_END] = kernel.stream_end(keys, int(head[kernel.KEY_CYCLES]))
+        head[kernel.LSB_FIRST] = kernel.UNKNOWN
+        if arrivals.values is not None:
+            values = self._value_chunks(operation, arrivals.values)
+            head[kernel.VALUE_FIRST] = values[0]
+            head[kernel.VALUE_END] = kernel.stream_end(values, int(head[kernel.VALUE_CYCLES]))
+        last = self._plan.queries.last_of(operation)
+        self._query_ready = chunk_ready(arrivals.queries, last, 1) + self._response
+        self._started += 1
+        return self._advance(operation, flush)
+
+    def resume(self, operation: int, lsbs: IntArray, flush: bool) -> int | None:
+        """Go on with the head once its LSB plane has been asked for."""
+        head = self._state.heads[operation]
+        chunks = self._chunks(lsbs, self._plan.lsbs.last_of(operation), operation)
+        head[kernel.LSB_FIRST] = chunks[0]
+        head[kernel.LSB_END] = kernel.stream_end(chunks, int(head[kernel.KEY_CYCLES]))
+        return self._advance(operation, flush)
+
+    def flush(self) -> None:
+        """Finish every query in flight."""
+        self._advance(self._started - 1, True)
+
+    def finished(self) -> list[HeadTimes]:
+        """Return the heads that have ended since the last call."""
+        ended = []
+        heads = self._state.heads
+        while self.waiting and heads[self._reported, kernel.END]:
+            head = heads[self._reported].tolist()
+            spans = self._state.spans[self._reported].tolist()
+            late = self._late[self._reported]
+            has_lsbs = self._has_lsbs[self._reported]
+            ended.append(
+                HeadTimes(
+                    operation=self._reported,
+                    keys_free=head[kernel.DECIDED] if has_lsbs else spans[kernel.QK][1],
+                    probabilities=spans[kernel.PV][0],
+                    end=head[kernel.END] + (0 if late else self._output_latency),
+                )
+            )
+            self._reported += 1
+        return ended
+
+    def run_values(self, times: HeadTimes, gate: int, values: IntArray) -> int:
         """Run Prob.V of a head whose V rows were fetched after the selection."""
-        ready = values + self._response
-        last = self._plan.values.last_of(operation)
-        chunks = chunk_ready(ready, last, self._per_row[operation])
         start, end = kernel.run_values(
-            self._state,
-            self._cycles,
+            self._state.counters,
+            self._state.cycles,
             gate,
             times.probabilities,
-            times.ended[0][1] - self._output_latency,
-            chunks,
-            self._value_cycles[operation],
+            times.end,
+            self._value_chunks(times.operation, values),
+            self._value_cycles[times.operation],
         )
-        self.spans.append((operation, kernel.UNITS[kernel.PV], start, end))
+        self._state.spans[times.operation, kernel.PV] = start, end
         return int(end) + self._output_latency
 
     def unit_cycles(self, total: int) -> dict[str, dict[str, int]]:
         """Return how each unit spent all cycles of the run."""
-        free = self._state[: len(kernel.UNITS)]
         table = {}
         for unit, name in enumerate(kernel.UNITS):
-            states = dict(zip(kernel.STATES, self._cycles[unit].tolist(), strict=True))
-            states["layer boundary"] += total - int(free[unit])
+            states = dict(zip(kernel.STATES, self._state.cycles[unit].tolist(), strict=True))
+            states["layer boundary"] += total - int(self._state.counters[kernel.FREE + unit])
             table[name] = states
         return table
 
-    def _run(
-        self,
-        state: tuple[Any, Any, Any, Any],
-        operation: int,
-        gate: int,
-        arrivals: Arrivals,
-        lsb_ready: IntArray,
-        flags: BoolArray,
-    ) -> int:
-        key_last = self._plan.keys.last_of(operation)
-        query_last = self._plan.queries.last_of(operation)[: len(flags)]
-        values = arrivals.values
-        if values is None:
-            value_ready = _NOTHING
-        elif self._values_match[operation]:
-            last = self._plan.values.last_of(operation)
-            value_ready = chunk_ready(values, last, self._per_row[operation]) + self._response
-        else:
-            value_ready = np.array([values.max() + self._response])
-        return int(
-            kernel.run_head(
-                *state,
-                self._span,
-                gate,
-                chunk_ready(arrivals.queries, query_last, 1) + self._response,
-                self._chunks(arrivals.keys, key_last, operation),
-                lsb_ready,
-                value_ready,
-                flags,
-                self._selection.get(operation, _NO_SELECTION),
-                self._timing[operation],
-            )
+    def spans(self, heads: int) -> list[tuple[int, str, int, int]]:
+        """Return (head, unit, first start, last end) of the first heads."""
+        return [
+            (head, kernel.UNITS[unit], start, end)
+            for head, units in enumerate(self._state.spans[:heads].tolist())
+            for unit, (start, end) in enumerate(units)
+            if end
+        ]
+
+    def _advance(self, operation: int, flush: bool) -> int | None:
+        state = self._state
+        code = kernel.advance(
+            state.counters,
+            state.rows,
+            state.pending,
+            state.cycles,
+            state.heads,
+            state.spans,
+            operation,
+            self._query_ready,
+            self._recompute[operation],
+            self._selection.get(operation, _NO_SELECTION),
+            self._latency,
+            flush,
         )
+        if code == kernel.NEEDS_LSB:
+            return int(self._state.heads[operation, kernel.LSB_REQUEST])
+        return None
+
+    def _value_chunks(self, operation: int, values: IntArray) -> IntArray:
+        """Arrival of V: by groups of rows where one query uses them all, else of the whole."""
+        if self._values_match[operation]:
+            last = self._plan.values.last_of(operation)
+            return chunk_ready(values, last, self._per_row[operation]) + self._response
+        return np.array([values.max() + self._response])
 
     def _chunks(self, completion: IntArray, last: IntArray, operation: int) -> IntArray:
         return chunk_ready(completion, last, self._per_score[operation]) + self._response
 
 
-def _timings(
-    machine: SpAtten, operations: Operations, late: BoolArray
-) -> tuple[list[tuple[int, ...]], list[int]]:
-    """Return the kernel's `timing` of each head, and Prob.V cycles of one query."""
+def _fill_heads(heads: IntArray, machine: SpAtten, operations: Operations) -> list[int]:
+    """Fill in what is known of each head before the run; return its Prob.V cycles of a query."""
     m, ops = machine, operations
-    dims = ops.head_dim.tolist()
-    keys, values = ops.keys.tolist(), ops.values.tolist()
-    fifo = m.softmax.fifo_elements + m.requant.fifo_rows * m.softmax.lanes
-    latency = m.query_key.latency_cycles + m.softmax.exp_latency_cycles
-    decide = m.softmax.divide_latency_cycles + m.requant.latency_cycles
-    value_cycles = [m.prob_value.cycles(v, d) for v, d in zip(values, dims, strict=True)]
-    timings: list[tuple[int, ...]] = []
-    for op, (n, k, dim) in enumerate(zip(keys, values, dims, strict=True)):
-        timings.append(
-            (
-                m.query_key.cycles(n, dim),
-                m.softmax.cycles(n),
-                0 if late[op] else value_cycles[op],
-                filter_cycles(m.value_topk, n),
-                m.value_topk.pass_overhead_cycles,
-                latency,
-                m.softmax.sum_latency_cycles,
-                decide,
-                max(1, fifo // n),
-                max(1, m.prob_value.queue_elements // max(k, 1)),
-            )
-        )
-    return timings, value_cycles
+    runs = np.maximum(ops.queries + ops.recomputed, 1)
+    busy = m.busy_cycles(ops)
+    value_cycles = busy["Prob.V"] // np.maximum(ops.queries, 1)
+    fifo_elements = m.softmax.fifo_elements + m.requant.fifo_rows * m.softmax.lanes
+    heads[:, kernel.QUERIES] = ops.queries
+    heads[:, kernel.KEY_CYCLES] = busy["Q.K"] // runs
+    heads[:, kernel.SOFTMAX_CYCLES] = busy["softmax"] // runs
+    heads[:, kernel.VALUE_CYCLES] = value_cycles
+    heads[:, kernel.FILTER_CYCLES] = filter_cycles(m.value_topk, ops.keys)
+    heads[:, kernel.WINDOW] = np.clip(fifo_elements // ops.keys, 1, kernel.RING // 2)
+    queue = m.prob_value.queue_elements // np.maximum(ops.values, 1)
+    heads[:, kernel.QUEUE_ROWS] = np.clip(queue, 1, kernel.RING // 2)
+    cycles: list[int] = value_cycles.tolist()
+    return cycles
 
 
 def _recompute_flags(trace: Trace, operations: Operations) -> list[BoolArray]:

@@ -1,8 +1,10 @@
-"""One head through SpAtten's pipeline: a recurrence over its queries.
+"""Heads through SpAtten's pipeline: a recurrence over queries, exact and resumable.
 
 Each stage of each query starts at the latest of: operand ready, unit free, space downstream.
 Units: Q.K array, softmax, local-value top-k engine, Prob.V array. A query may be computed twice
-(progressive quantisation); recomputations go before new queries, results leave in query order.
+(progressive quantisation): recomputations go before new queries, also those of the next heads,
+and results leave in query order. All state is in arrays, so a run can stop where it must wait
+for the memory.
 """
 
 from __future__ import annotations
@@ -25,31 +27,63 @@ STATES = (
     "layer boundary",
 )
 
-RING = 1 << 14  # longest history of rows that flow control may look back on
-FREE_QK, FREE_SOFTMAX, FREE_TOPK, FREE_PV, ROWS = range(5)
-"""Positions in the state vector: when each unit is free, and rows issued so far."""
+RING = 1 << 13  # rows that may be in flight, and that flow control may look back on
 
+FREE, ISSUED, COMMITTED, PENDING_FIRST, PENDING_END = 0, 4, 5, 6, 7
+"""Positions in the counters: when each unit is free (4), rows issued and committed so far, and
+the first and the end of the rows that wait for recomputation."""
+
+HEAD, QUERY, SELECTION, DECISION, FIRST_DECISION, ACCEPTED, STARTED = range(7)
+"""Columns of a row in flight: its head and query, quick-select cycles (-1: no selection), when
+it was decided, when its first pass was, when it left the score FIFOs and the probability queue."""
+
+(
+    GATE,
+    QUERIES,
+    FIRST_ROW,
+    KEY_CYCLES,
+    SOFTMAX_CYCLES,
+    VALUE_CYCLES,
+    FILTER_CYCLES,
+    WINDOW,
+    QUEUE_ROWS,
+    KEY_FIRST,
+    KEY_END,
+    LSB_FIRST,
+    LSB_END,
+    LSB_REQUEST,
+    VALUE_FIRST,
+    VALUE_END,
+    DECIDED,
+    END,
+) = range(18)
+"""Columns of a head. Given: cycle its layer opened, queries, cycles a query occupies each unit
+(VALUE_CYCLES 0: Prob.V runs elsewhere), rows that may be in flight up to the top-k engine and in
+the probability queue, arrival of the first operands, and the earliest end of a stream that has
+to wait for the others. Written: first row, LSB request, last decision, last output (0: none)."""
+
+UNKNOWN = -1  # LSB_FIRST until the plane was fetched
+FINISHED, NEEDS_LSB = range(2)
 _NEVER = np.int64(1) << 62
 
 
-def new_state() -> tuple[Any, Any, Any, Any]:
-    """Return (state, accepted, started, cycles): everything idle at cycle 0.
+class State:
+    """What one run carries from head to head: everything idle at cycle 0."""
 
-    `accepted[g % RING]` is when row g left the score FIFOs, `started[g % RING]` when it left the
-    probability queue; `cycles[unit, state]` accumulates how each unit spends its time.
-    """
-    return (
-        np.zeros(5, np.int64),
-        np.zeros(RING, np.int64),
-        np.zeros(RING, np.int64),
-        np.zeros((len(UNITS), len(STATES)), np.int64),
-    )
+    def __init__(self, heads: int) -> None:
+        self.counters = np.zeros(8, np.int64)
+        self.rows = np.zeros((RING, 7), np.int64)
+        self.pending = np.zeros(RING, np.int64)
+        self.cycles = np.zeros((len(UNITS), len(STATES)), np.int64)
+        self.heads = np.zeros((heads, 18), np.int64)
+        self.spans = np.zeros((heads, len(UNITS), 2), np.int64)
+        self.spans[:, :, 0] = _NEVER
 
 
 @njit(cache=True)
-def _stream_end(start: int, ready: Any, length: int) -> int:
-    """When a stream of `length` cycles ends whose item j cannot pass before ready[j]."""
-    end = start + length
+def stream_end(ready: Any, length: int) -> int:
+    """Return the earliest end of a stream of `length` cycles whose item j is there at ready[j]."""
+    end = 0
     for j in range(len(ready)):
         end = max(end, ready[j] + length - j)
     return end
@@ -65,193 +99,172 @@ def _idle(cycles: Any, unit: int, free: int, start: int, gate: int, cause: int) 
 
 
 @njit(cache=True)
-def run_head(
-    state: Any,
-    accepted: Any,
-    started: Any,
+def _span(spans: Any, head: int, unit: int, start: int, end: int) -> None:
+    spans[head, unit, 0] = min(spans[head, unit, 0], start)
+    spans[head, unit, 1] = max(spans[head, unit, 1], end)
+
+
+@njit(cache=True)
+def advance(
+    counters: Any,
+    rows: Any,
+    pending: Any,
     cycles: Any,
-    span: Any,
-    gate: int,
+    heads: Any,
+    spans: Any,
+    head: int,
     query_ready: Any,
-    key_ready: Any,
-    lsb_ready: Any,
-    value_ready: Any,
     recompute: Any,
     selection: Any,
-    timing: Any,
-) -> Any:
-    """Run one head; return the cycle of its last decision (K may be released then).
+    latency: Any,
+    flush: bool,
+) -> int:
+    """Run until all queries of a head are issued, or LSBs must be fetched first.
 
     Args:
-        state, accepted, started, cycles: from `new_state`, updated.
-        span: (4, 2) first start and last end of each unit, written.
-        gate: cycle at which the layer opened.
+        counters, rows, pending, cycles, heads, spans: of `State`, updated.
+        head: its number; its given columns are filled in.
         query_ready: (queries,) arrival of each query.
-        key_ready, lsb_ready, value_ready: arrival of each group of rows used in one cycle.
         recompute: (queries,) true where LSBs are needed.
         selection: (queries,) quick-select cycles; empty: no value is pruned.
-        timing: cycles, see `SpAttenTiming`; value_cycles 0: Prob.V runs elsewhere.
+        latency: cycles from Q.K to the exponentials, to the row's sum, from the divisions to
+            the decision, and of a top-k pass beside its elements.
+        flush: also finish every row in flight; no head follows at once.
+
+    Returns:
+        FINISHED; or NEEDS_LSB: fetch the head's LSB plane at LSB_REQUEST, fill in LSB_FIRST and
+        LSB_END, call again.
     """
-    (
-        key_cycles,
-        softmax_cycles,
-        value_cycles,
-        filter_cycles,
-        select_overhead,
-        qk_exp_latency,
-        sum_latency,
-        decide_latency,
-        window,
-        queue_rows,
-    ) = timing
-    queries = len(query_ready)
-    first_row = state[ROWS]
-    decision = np.full(queries, _NEVER, np.int64)
-    pending = np.empty(queries, np.int64)
-    pending_ready = np.empty(queries, np.int64)
-    pend_head = 0
-    pend_tail = 0
-    issued = 0
-    committed = 0
-    last_decision = np.int64(0)
-    span[:, 0] = _NEVER
-    span[:, 1] = 0
-    lsb_pending = True
-    while committed < queries:
-        if decision[committed] < _NEVER:
-            _commit(
-                state, accepted, started, cycles, span, gate, value_ready, selection,
-                committed, first_row, decision[committed], value_cycles, filter_cycles,
-                select_overhead, queue_rows,
-            )  # fmt: skip
-            committed += 1
+    to_exp, to_sum, to_decision, select_overhead = latency
+    given = heads[head]
+    while True:
+        oldest = counters[COMMITTED]
+        if oldest < counters[ISSUED] and rows[oldest % RING, DECISION] < _NEVER:
+            _commit(counters, rows, cycles, heads, spans, select_overhead)
             continue
-        free = state[FREE_QK]
-        new_at = _NEVER
-        if issued < queries:
-            credit = np.int64(0)
-            row = first_row + issued - window
-            may_issue = issued - window < committed
-            if may_issue and row >= 0:
-                credit = accepted[row % RING]
-            if may_issue:
-                new_at = max(credit, query_ready[issued])
-                if issued == 0:
-                    new_at = max(new_at, key_ready[0])
+        query = counters[ISSUED] - given[FIRST_ROW]
+        if query == given[QUERIES] and (not flush or oldest == counters[ISSUED]):
+            return FINISHED
+        new_at, operand = _NEVER, np.int64(0)
+        if query < given[QUERIES]:
+            blocking = counters[ISSUED] - given[WINDOW]
+            if blocking < oldest:
+                operand = query_ready[query]
+                if query == 0:
+                    operand = max(operand, given[KEY_FIRST])
+                new_at = operand
+                if blocking >= 0:
+                    new_at = max(new_at, rows[blocking % RING, ACCEPTED])
         again_at = _NEVER
-        if pend_head < pend_tail:
-            again_at = pending_ready[pend_head]
+        if counters[PENDING_FIRST] < counters[PENDING_END]:
+            row = rows[pending[counters[PENDING_FIRST] % RING] % RING]
+            again_at = max(row[FIRST_DECISION], heads[row[HEAD], LSB_FIRST])
+        free = counters[FREE + QK]
         now = max(free, min(new_at, again_at))
-        if again_at <= now:
-            query = pending[pend_head]
-            pend_head += 1
-            _idle(cycles, QK, free, now, gate, RECOMPUTE)
-            end = now + key_cycles
-            if lsb_pending:
-                end = _stream_end(now, lsb_ready, key_cycles)
-                lsb_pending = False
-            again = True
+        again = again_at <= now
+        if again:
+            counters[PENDING_FIRST] += 1
+            owner = row[HEAD]
+            _idle(cycles, QK, free, now, given[GATE], RECOMPUTE)
+            end = max(now + heads[owner, KEY_CYCLES], heads[owner, LSB_END])
         else:
-            query = issued
-            issued += 1
-            operand = query_ready[query]
-            if query == 0:
-                operand = max(operand, key_ready[0])
+            owner = head
+            row = rows[counters[ISSUED] % RING]
+            row[HEAD], row[QUERY] = head, query
+            row[SELECTION] = selection[query] if len(selection) else -1
             cause = DRAM if operand >= new_at else DOWNSTREAM
-            _idle(cycles, QK, free, now, gate, cause)
-            end = now + key_cycles
+            _idle(cycles, QK, free, now, given[GATE], cause)
+            end = now + given[KEY_CYCLES]
             if query == 0:
-                end = _stream_end(now, key_ready, key_cycles)
-            again = False
-        cycles[QK, BUSY] += key_cycles
-        cycles[QK, DRAM] += end - now - key_cycles
-        state[FREE_QK] = end
-        span[QK, 0] = min(span[QK, 0], now)
-        span[QK, 1] = max(span[QK, 1], end)
-        divide = max(end + qk_exp_latency + sum_latency, state[FREE_SOFTMAX])
-        _idle(cycles, SOFTMAX, state[FREE_SOFTMAX], divide, gate, UPSTREAM)
-        cycles[SOFTMAX, BUSY] += softmax_cycles
-        state[FREE_SOFTMAX] = divide + softmax_cycles
-        span[SOFTMAX, 0] = min(span[SOFTMAX, 0], divide)
-        span[SOFTMAX, 1] = max(span[SOFTMAX, 1], divide + softmax_cycles)
-        decided = divide + softmax_cycles + decide_latency
-        last_decision = max(last_decision, decided)
-        if recompute[query] and not again:
-            pending[pend_tail] = query
-            pending_ready[pend_tail] = max(decided, lsb_ready[0])
-            pend_tail += 1
-        else:
-            decision[query] = decided
-    state[ROWS] = first_row + queries
-    return last_decision
+                end = max(end, given[KEY_END])
+        work = heads[owner, KEY_CYCLES]
+        cycles[QK, BUSY] += work
+        cycles[QK, DRAM] += end - now - work
+        counters[FREE + QK] = end
+        _span(spans, owner, QK, now, end)
+        divide = max(end + to_exp + to_sum, counters[FREE + SOFTMAX])
+        _idle(cycles, SOFTMAX, counters[FREE + SOFTMAX], divide, given[GATE], UPSTREAM)
+        divided = divide + heads[owner, SOFTMAX_CYCLES]
+        cycles[SOFTMAX, BUSY] += heads[owner, SOFTMAX_CYCLES]
+        counters[FREE + SOFTMAX] = divided
+        _span(spans, owner, SOFTMAX, divide, divided)
+        decided = divided + to_decision
+        heads[owner, DECIDED] = max(heads[owner, DECIDED], decided)
+        row[DECISION] = decided
+        if again:
+            continue
+        row_number = counters[ISSUED]
+        counters[ISSUED] += 1
+        if recompute[query]:
+            row[DECISION], row[FIRST_DECISION] = _NEVER, decided
+            pending[counters[PENDING_END] % RING] = row_number
+            counters[PENDING_END] += 1
+            if given[LSB_FIRST] == UNKNOWN:
+                given[LSB_REQUEST] = decided
+                return NEEDS_LSB
 
 
 @njit(cache=True)
 def _commit(
-    state: Any,
-    accepted: Any,
-    started: Any,
-    cycles: Any,
-    span: Any,
-    gate: int,
-    value_ready: Any,
-    selection: Any,
-    query: int,
-    first_row: int,
-    decided: int,
-    value_cycles: int,
-    filter_cycles: int,
-    select_overhead: int,
-    queue_rows: int,
+    counters: Any, rows: Any, cycles: Any, heads: Any, spans: Any, select_overhead: int
 ) -> None:
-    """Pass one decided query on, in query order: top-k, filter, Prob.V."""
-    row = first_row + query
-    accept = max(decided, state[FREE_TOPK])
-    queue = started[(row - queue_rows) % RING] if row >= queue_rows else np.int64(0)
-    if len(selection):
-        _idle(cycles, TOPK, state[FREE_TOPK], accept, gate, UPSTREAM)
-        selected = accept + selection[query]
+    """Pass the oldest row on: top-k, filter, Prob.V."""
+    number = counters[COMMITTED]
+    counters[COMMITTED] += 1
+    row = rows[number % RING]
+    owner = row[HEAD]
+    head = heads[owner]
+    gate = head[GATE]
+    accept = max(row[DECISION], counters[FREE + TOPK])
+    queue = np.int64(0)
+    if number >= head[QUEUE_ROWS]:
+        queue = rows[(number - head[QUEUE_ROWS]) % RING, STARTED]
+    if row[SELECTION] >= 0:
+        _idle(cycles, TOPK, counters[FREE + TOPK], accept, gate, UPSTREAM)
+        selected = accept + row[SELECTION]
         out = max(selected, queue)
-        state[FREE_TOPK] = out + filter_cycles
-        cycles[TOPK, BUSY] += selection[query] + filter_cycles
+        last_out = out + head[FILTER_CYCLES]
+        counters[FREE + TOPK] = last_out
+        cycles[TOPK, BUSY] += row[SELECTION] + head[FILTER_CYCLES]
         cycles[TOPK, DOWNSTREAM] += out - selected
-        span[TOPK, 0] = min(span[TOPK, 0], accept)
-        span[TOPK, 1] = max(span[TOPK, 1], out + filter_cycles)
+        _span(spans, owner, TOPK, accept, last_out)
         first_out = out + select_overhead
-        last_out = out + filter_cycles
     else:
         accept = max(accept, queue)
         first_out = accept
         last_out = accept
-    accepted[row % RING] = accept
-    if value_cycles == 0:  # values are fetched only now: Prob.V runs elsewhere
-        started[row % RING] = first_out
-        span[PV, 0] = first_out
-        span[PV, 1] = last_out
+    row[ACCEPTED] = accept
+    last = row[QUERY] == head[QUERIES] - 1
+    if head[VALUE_CYCLES] == 0:  # V is fetched only now: Prob.V runs elsewhere
+        row[STARTED] = first_out
+        _span(spans, owner, PV, first_out, last_out)
+        if last:
+            head[END] = last_out
         return
-    free = state[FREE_PV]
+    free = counters[FREE + PV]
     start = max(first_out, free)
     _idle(cycles, PV, free, start, gate, UPSTREAM)
-    if query == 0 and value_ready[0] > start:
-        _idle(cycles, PV, start, value_ready[0], gate, DRAM)
-        start = value_ready[0]
-    end = start + value_cycles
-    if query == 0:
-        end = _stream_end(start, value_ready, value_cycles)
-    cycles[PV, DRAM] += end - start - value_cycles
+    end = start + head[VALUE_CYCLES]
+    if row[QUERY] == 0:
+        if head[VALUE_FIRST] > start:
+            _idle(cycles, PV, start, head[VALUE_FIRST], gate, DRAM)
+            start = head[VALUE_FIRST]
+        end = max(start + head[VALUE_CYCLES], head[VALUE_END])
+    cycles[PV, BUSY] += head[VALUE_CYCLES]
+    cycles[PV, DRAM] += end - start - head[VALUE_CYCLES]
     if last_out + 1 > end:
         cycles[PV, UPSTREAM] += last_out + 1 - end
         end = last_out + 1
-    cycles[PV, BUSY] += value_cycles
-    started[row % RING] = start
-    state[FREE_PV] = end
-    span[PV, 0] = min(span[PV, 0], start)
-    span[PV, 1] = max(span[PV, 1], end)
+    row[STARTED] = start
+    counters[FREE + PV] = end
+    _span(spans, owner, PV, start, end)
+    if last:
+        head[END] = end
 
 
 @njit(cache=True)
 def run_values(
-    state: Any,
+    counters: Any,
     cycles: Any,
     gate: int,
     first: int,
@@ -262,20 +275,20 @@ def run_values(
     """Run Prob.V of one query whose V rows arrive after the selection; return start and end.
 
     Args:
-        state, cycles: from `new_state`, updated.
+        counters, cycles: of `State`, updated.
         gate: cycle at which the layer opened.
         first, last: cycles at which the first and last probability are known.
         value_ready: arrival of each group of V rows used in one cycle.
         value_cycles: cycles the array is busy.
     """
-    free = state[FREE_PV]
+    free = counters[FREE + PV]
     start = max(first, free)
     _idle(cycles, PV, free, start, gate, UPSTREAM)
     if value_ready[0] > start:
         _idle(cycles, PV, start, value_ready[0], gate, DRAM)
         start = value_ready[0]
-    end = max(_stream_end(start, value_ready, value_cycles), last + 1)
+    end = max(start + value_cycles, stream_end(value_ready, value_cycles), last + 1)
     cycles[PV, BUSY] += value_cycles
     cycles[PV, DRAM] += end - start - value_cycles
-    state[FREE_PV] = end
+    counters[FREE + PV] = end
     return start, end

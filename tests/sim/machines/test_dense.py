@@ -40,7 +40,7 @@ def test_with_ideal_memory_one_layer_equals_the_closed_form(make_trace, tokens):
 def test_kernel_equals_its_python_twin(make_trace, monkeypatch):
     trace = make_trace(40, sequences=2)
     compiled = simulate(trace, make_machine("dense"))
-    for name in ("_idle", "_weight", "run_head"):
+    for name in ("_idle", "weight", "run_head"):
         monkeypatch.setattr(kernel, name, getattr(kernel, name).py_func)
     assert simulate(trace, make_machine("dense")).row == compiled.row
 

@@ -76,7 +76,7 @@ def test_bert_base_is_near_the_authors_cpp_model():
 def test_kernel_equals_its_python_twin(changes, make_trace, monkeypatch):
     trace = make_trace(12, generate=2, value_keep=0.5, requant_share=0.3, k_bits=8, k_lsb_bits=4)
     compiled = simulate(trace, make_machine("spatten", changes), 100)
-    for name in ("_stream_end", "_idle", "_commit", "run_head", "run_values"):
+    for name in ("stream_end", "_idle", "_span", "_commit", "advance", "run_values"):
         monkeypatch.setattr(kernel, name, getattr(kernel, name).py_func)
     plain = simulate(trace, make_machine("spatten", changes), 100)
     assert plain.row == compiled.row

@@ -1,0 +1,193 @@
+"""Write what methods computed as rows of a trace. Shared by all methods."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from algos.base import AttentionOutcome, Decision, Selection
+from algos.columns import Array, Collector, Lists
+from workloads.shapes import ModelShape
+from workloads.step import AttentionStep
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+NOTES = "layers with weights run in float32: only Q, K and V are quantised"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerRecord:
+    """One layer of one batch: what entered it, what it computed, what was decided after it."""
+
+    sequences: Array  # (batch,) numbers of the sequences in the workload
+    step: AttentionStep  # of the alive heads
+    heads: Array  # (batch, alive) ids of the alive heads, ascending
+    importance: Tensor | None  # (batch, token) accumulated before the layer; None: unknown
+    outcome: AttentionOutcome
+    decision: Decision
+
+
+class Emitter:
+    """Collects layer records as columns. One encoder pass a sequence; decoding adds steps."""
+
+    def __init__(self, shape: ModelShape, *, record_scores: bool) -> None:
+        self.rows = Collector()
+        self._shape = shape
+        self._record_scores = record_scores
+
+    def batch(self, sequences: Array, tokens: int) -> None:
+        """Declare sequences of `tokens` tokens each."""
+        self.rows.add(
+            "sequences", len(sequences), sequence=sequences, tokens_dense=tokens, tokens=tokens
+        )
+
+    def layer(self, record: LayerRecord) -> None:
+        """Add the rows of one layer of one batch."""
+        self._attention(record)
+        self._matmul(record)
+        self._tokens(record)
+        for selection in (*record.outcome.selections, *record.decision.selections):
+            self._topk(record, selection)
+
+    def _attention(self, record: LayerRecord) -> None:
+        shape, step, outcome = self._shape, record.step, record.outcome
+        batch, alive_heads = record.heads.shape
+        queries, keys = step.query.shape[2], step.key.shape[2]
+        alive = np.zeros((batch, shape.heads), bool)
+        np.put_along_axis(alive, record.heads, True, 1)
+        alive = alive.reshape(-1)  # row-major: the true places are the alive heads in order
+        rows, heads = len(alive), batch * alive_heads
+        ids = np.repeat(_int32(step.key_ids), alive_heads, 0)
+        used = np.ones((heads, keys), bool)
+        if outcome.values_used is not None:
+            used = outcome.values_used.any(2).numpy().reshape(heads, keys)
+        values = keys
+        if outcome.values_used is not None:
+            values = int(outcome.values_used[0, 0, 0].sum())
+        recomputed = np.zeros((heads, queries), bool)
+        if outcome.recomputed is not None:
+            recomputed = outcome.recomputed.numpy().reshape(heads, queries)
+        head_importance = np.full(rows, None, object)  # none becomes null
+        if record.decision.head_importance is not None:
+            head_importance[alive] = record.decision.head_importance.numpy().reshape(-1)
+        head = np.tile(np.arange(shape.heads), batch)
+        ordinals = np.broadcast_to(np.arange(queries, dtype=np.int32), (heads, queries))
+        precision = outcome.precision
+        self.rows.add(
+            "attention",
+            rows,
+            sequence=np.repeat(record.sequences, shape.heads),
+            step=step.step,
+            layer=step.layer,
+            head=head,
+            kv_head=head // (shape.heads // shape.kv_heads),
+            alive=alive,
+            queries_dense=step.tokens_dense,
+            queries=np.where(alive, queries, 0),
+            keys_dense=step.tokens_dense,
+            keys=np.where(alive, keys, 0),
+            values=np.where(alive, values, 0),
+            values_fetched=_spread(used.sum(1), alive),
+            head_dim=shape.head_dim,
+            q_bits=precision.q_bits,
+            k_bits=precision.k_bits,
+            v_bits=precision.v_bits,
+            k_lsb_bits=precision.k_lsb_bits,
+            v_lsb_bits=precision.v_lsb_bits,
+            recomputed=_spread(recomputed.sum(1), alive),
+            head_importance=head_importance,
+            key_ids=Lists.of_rows(ids).spread(alive),
+            value_ids=Lists.of_mask(ids, used).spread(alive),
+            recomputed_queries=Lists.of_mask(ordinals, recomputed).spread(alive),
+        )
+
+    def _matmul(self, record: LayerRecord) -> None:
+        shape, step = self._shape, record.step
+        attended, kv_attended = record.heads.shape[1] * shape.head_dim, self._kv_width(record)
+        dense, kv_dense = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        hidden, wide = (shape.hidden, shape.hidden), (shape.intermediate, shape.intermediate)
+        widths: dict[str, tuple[tuple[int, Any], tuple[int, Any]]] = {  # (dense, computed)
+            "query": (hidden, (dense, attended)),
+            "key": (hidden, (kv_dense, kv_attended)),
+            "value": (hidden, (kv_dense, kv_attended)),
+            "output": ((dense, attended), hidden),
+            "up": (hidden, wide),
+            "down": (wide, hidden),
+        }
+        if shape.gated:
+            widths["gate"] = (hidden, wide)
+        for operator, ((k_dense, k), (n_dense, n)) in widths.items():
+            self.rows.add(
+                "matmul",
+                len(record.sequences),
+                sequence=record.sequences,
+                step=step.step,
+                layer=step.layer,
+                operator=operator,
+                m_dense=step.query.shape[2] if step.step else step.tokens_dense,
+                k_dense=k_dense,
+                n_dense=n_dense,
+                m=step.query.shape[2],
+                k=k,
+                n=n,
+            )
+
+    def _kv_width(self, record: LayerRecord) -> Array:
+        """Return the columns of K, (batch,): a key head lives while one of its query heads does."""
+        shape = self._shape
+        alive = np.zeros((len(record.heads), shape.kv_heads), bool)
+        np.put_along_axis(alive, record.heads // (shape.heads // shape.kv_heads), True, 1)
+        width: Array = alive.sum(1) * shape.head_dim
+        return width
+
+    def _tokens(self, record: LayerRecord) -> None:
+        step, batch = record.step, len(record.sequences)
+        importance = Lists.unknown(batch)
+        if record.importance is not None:
+            importance = Lists.of_rows(record.importance.numpy())
+        self.rows.add(
+            "tokens",
+            batch,
+            sequence=record.sequences,
+            step=step.step,
+            layer=step.layer,
+            tokens_dense=step.tokens_dense,
+            alive=step.query.shape[2],
+            token_ids=Lists.of_rows(_int32(step.query_ids)),
+            importance=importance,
+        )
+
+    def _topk(self, record: LayerRecord, selection: Selection) -> None:
+        batch, groups, operations, n = selection.codes.shape
+        rows = batch * groups
+        scores = Lists.unknown(rows)
+        if self._record_scores:
+            scores = Lists.of_rows(selection.codes.numpy().astype(np.uint16).reshape(rows, -1))
+        self.rows.add(
+            "topk",
+            rows,
+            sequence=np.repeat(record.sequences, groups),
+            step=record.step.step,
+            layer=record.step.layer,
+            kind=selection.kind,
+            head=record.heads.reshape(-1) if selection.per_head else -1,
+            operations=operations,
+            n=n,
+            k=selection.k,
+            scores=scores,
+        )
+
+
+def _int32(ids: Tensor) -> Array:
+    whole: Array = ids.numpy().astype(np.int32)
+    return whole
+
+
+def _spread(counts: Array, places: Array) -> Array:
+    """Put `counts` where `places` is true and 0 elsewhere."""
+    whole = np.zeros(len(places), np.int64)
+    whole[places] = counts
+    return whole

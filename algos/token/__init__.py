@@ -1,0 +1,1 @@
+"""Methods that drop tokens for all following layers."""

@@ -1,0 +1,60 @@
+"""Random pruning: the control that says whether a signal is worth anything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from algos.base import AttentionOutcome, Precision
+from algos.quant.progressive import at_precision
+from algos.selection import CODE_MAX, check_finite
+from algos.token.cascade import CascadeMethod, CascadeState
+from workloads.attention import attention_probability
+from workloads.step import AttentionStep
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+class RandomPruning(CascadeMethod):
+    """Drop as many tokens, heads and V rows as SpAtten does, drawn at random.
+
+    Each sequence has its own seeded generator. There is no progressive quantisation.
+    """
+
+    name: ClassVar[str] = "random"
+    family: ClassVar[str] = "control"
+    signal: ClassVar[str] = "uniform random numbers"
+    paper: ClassVar[str] = "none"
+
+    bits: Annotated[int, Field(ge=2, le=16)] = 12
+    """Bits of Q, K and V."""
+
+    def probability(self, step: AttentionStep) -> tuple[Tensor, Tensor | None, Tensor, Precision]:
+        """Compute from quantised Q and K."""
+        query, key, value = (at_precision(x, self.bits) for x in (step.query, step.key, step.value))
+        probability = attention_probability(query, key, step.scale, step.mask)
+        precision = Precision(q_bits=self.bits, k_bits=self.bits, v_bits=self.bits)
+        return probability, None, value, precision
+
+    def value_codes(self, probability: Tensor, state: CascadeState) -> Tensor:
+        """Draw a 12-bit number for each probability."""
+        return _draw(probability.shape[1:], state.generators, CODE_MAX + 1).int()
+
+    def accumulate(
+        self, step: AttentionStep, outcome: AttentionOutcome, state: CascadeState
+    ) -> None:
+        """Replace the importances by new random numbers."""
+        check_finite(outcome.output.sum((2, 3)), "head", step.layer)
+        state.token_importance = _draw(state.token_importance.shape[1:], state.generators, None)
+        state.head_importance = _draw(state.head_importance.shape[1:], state.generators, None)
+
+
+def _draw(shape: Any, generators: tuple[Generator, ...], bound: int | None) -> Tensor:
+    """Return numbers (batch, *shape) in [0, 1), or integers below `bound`."""
+    import torch
+
+    if bound is None:
+        return torch.stack([torch.rand(shape, generator=g) for g in generators])
+    return torch.stack([torch.randint(bound, shape, generator=g) for g in generators])
