@@ -10,6 +10,7 @@ request is seen by the fetcher only then.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -137,11 +138,16 @@ class Pipeline:
         same_input = sequence[1:] == sequence[:-1]
         self._follows = np.concatenate([[False], same_input | late[first][:-1]]).tolist()
         self._last = np.append(first[1:] - 1, len(operations) - 1).tolist()
-        self._first = first.tolist()
+        self._first_of = first.tolist()
+        joined, starts = plan.together(~late)
+        self._first, self._first_starts = joined, starts.tolist()
+        self._key_counts = plan.keys.counts.tolist()
+        self._query_counts = plan.queries.counts.tolist()
         self._env = simpy.Environment()
         self._gates = [0] * groups
         self._opened: dict[int, simpy.Event] = {}
         self._cascade_free = 0
+        self._arrival = 0
         self._done = False
         widest = int(operations.head_dim.max())
         keys, values = buffers.keys, buffers.values
@@ -165,19 +171,25 @@ class Pipeline:
         return self.schedule
 
     def _fetch(self) -> Wait:
-        plan = self._plan
         for op in range(len(self._ops)):
             group = self._group[op]
-            if op == self._first[group] and self._follows[group]:
+            if op == self._first_of[group] and self._follows[group]:
                 yield from self._wait_for_gate(group)
             yield from self._key_space.acquire(self._key_rows[op])
-            keys = self._read(op, "K", plan.keys.of(op))
-            queries = self._read(op, "Q", plan.queries.of(op))
-            values = None
             if not self._late[op]:
                 yield from self._value_space.acquire(self._value_rows[op])
-                values = self._read(op, "V", plan.values.of(op))
-            yield from self._queue.put((op, Arrivals(keys, queries, values)))
+            yield from self._queue.put((op, self._read_operands(op)))
+
+    def _read_operands(self, op: int) -> Arrivals:
+        done = self._read(self._first[self._first_starts[op] : self._first_starts[op + 1]])
+        keys, queries = self._key_counts[op], self._query_counts[op]
+        arrivals = Arrivals(
+            done[:keys],
+            done[keys : keys + queries],
+            None if self._late[op] else done[keys + queries :],
+        )
+        self._record(op, ("K", "Q", "V"), arrivals)
+        return arrivals
 
     def _compute(self) -> Wait:
         engine, env = self._engine, self._env
@@ -188,7 +200,8 @@ class Pipeline:
             lsb_request = engine.start(op, gate, arrivals, flush)
             while lsb_request is not None:
                 yield from wait_until(env, lsb_request)
-                lsbs = self._read(op, "K LSB", self._plan.lsbs.of(op))
+                lsbs = self._read(self._plan.lsbs.of(op))
+                self._record(op, ("K LSB",), (lsbs,))
                 lsb_request = engine.resume(op, lsbs, flush)
             yield from self._settle(engine.finished())
             if engine.waiting and self._queue.empty:
@@ -214,16 +227,22 @@ class Pipeline:
             op = times.operation
             yield from wait_until(env, times.probabilities)
             yield from self._value_space.acquire(self._value_rows[op])
-            values = self._read(op, "V", self._plan.values.of(op))
+            values = self._read(self._plan.values.of(op))
+            self._record(op, ("V",), (values,))
             gate = self._gates[self._group[op]]
             self._end_head(op, self._engine.run_values(times, gate, values))
 
-    def _read(self, op: int, name: str, transactions: IntArray) -> IntArray:
-        arrival = int(self._env.now) + self._latency
-        done = self._dram.read(transactions, arrival)
-        if op < self._timeline_heads and len(done):
-            self.schedule.fetch_spans.append((op, name, arrival, int(done.max())))
-        return done
+    def _read(self, transactions: IntArray) -> IntArray:
+        self._arrival = int(self._env.now) + self._latency
+        return self._dram.read(transactions, self._arrival)
+
+    def _record(self, op: int, names: Sequence[str], completions: Sequence[Any]) -> None:
+        if op >= self._timeline_heads:
+            return
+        for name, done in zip(names, completions, strict=True):
+            if done is not None and len(done):
+                span = (op, name, self._arrival, int(done.max()))
+                self.schedule.fetch_spans.append(span)
 
     def _wait_for_gate(self, group: int) -> Wait:
         if self._gates[group] == 0:

@@ -13,6 +13,7 @@ from sim.operations import Operations, plane_bytes
 from workloads.trace import Ragged, Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 TENSORS = (("K", "MSB"), ("K", "LSB"), ("V", "MSB"), ("Q", "MSB"))
 """Planes of one head, in the order in which they lie in DRAM."""
@@ -51,6 +52,25 @@ class FetchPlan:
     values: PlanePlan
     queries: PlanePlan
 
+    def together(self, with_values: BoolArray) -> tuple[IntArray, IntArray]:
+        """Return each head's K, Q and, where wanted, V as one list of transactions, and starts."""
+        value_counts = np.where(with_values, self.values.counts, 0)
+        starts = np.zeros(len(with_values) + 1, np.int64)
+        np.cumsum(self.keys.counts + self.queries.counts + value_counts, out=starts[1:])
+        joined = np.empty(starts[-1], np.int64)
+        ahead = starts[:-1].copy()
+        parts = (
+            (self.keys, self.keys.counts),
+            (self.queries, self.queries.counts),
+            (self.values, value_counts),
+        )
+        for plane, counts in parts:
+            place = np.repeat(ahead, counts) + counting(counts).values
+            source = np.repeat(plane.starts[:-1], counts) + counting(counts).values
+            joined[place] = plane.transactions[source]
+            ahead += counts
+        return joined, starts
+
 
 def make_plan(
     trace: Trace, operations: Operations, fetch: FetchConfig, transaction_bytes: int
@@ -79,7 +99,7 @@ def make_plan(
     plans = []
     for index, tensor in enumerate(TENSORS):
         rows, count = counts[tensor]
-        flat = _counting(ops.queries) if rows is None else rows
+        flat = counting(ops.queries) if rows is None else rows
         plans.append(
             PlanePlan(
                 *_plan(
@@ -192,7 +212,8 @@ def _place_rows(
     return rows
 
 
-def _counting(counts: IntArray) -> Ragged:
+def counting(counts: IntArray) -> Ragged:
+    """Return 0, 1, 2 ... for each count."""
     offsets = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=offsets[1:])
     values = np.arange(offsets[-1]) - np.repeat(offsets[:-1], counts)
