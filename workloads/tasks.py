@@ -57,7 +57,7 @@ WORKLOADS: dict[str, Workload] = {
     for workload in (
         Workload(
             name=DEFAULT_WORKLOAD,
-            description="MiniLM-L6 on 200 pairs of English sentences from Python's documentation",
+            description="MiniLM-L6 on 100 pairs of English sentences from Python's documentation",
             kind="sentences",
         ),
         _shape("bert-base", 384, 0, "BERT-Base on 384 tokens, the usual SQuAD input"),

@@ -26,13 +26,13 @@ from workloads.tasks import (
 )
 
 
-def test_shipped_file_holds_200_clean_pairs() -> None:
+def test_shipped_file_holds_100_clean_pairs() -> None:
     lines = SENTENCES.read_text("utf-8").splitlines()
     rows = [line.split("\t") for line in lines]
     assert rows[0] == ["topic", "first", "second"]
-    assert len(rows) == 201
+    assert len(rows) == 101
     sentences = [sentence for _, *pair in rows[1:] for sentence in pair]
-    assert len(set(sentences)) == 400
+    assert len(set(sentences)) == 200
     for sentence in sentences:
         assert 8 <= len(sentence.split()) <= 40
         assert sentence[0].isupper()
@@ -73,12 +73,12 @@ def test_pairs_are_consecutive_prose_of_one_paragraph() -> None:
 
 
 def test_too_few_topics_are_refused() -> None:
-    with pytest.raises(ValueError, match="must hold at least 200 pairs, they hold 0"):
+    with pytest.raises(ValueError, match="must hold at least 100 pairs, they hold 0"):
         make_sentences.choose_pairs({"empty": ""})
 
 
 def test_default_pairs_and_limit() -> None:
-    assert len(read_sentence_pairs()) == 200
+    assert len(read_sentence_pairs()) == 100
     assert read_sentence_pairs(limit=3) == read_sentence_pairs()[:3]
 
 

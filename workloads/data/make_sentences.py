@@ -15,7 +15,7 @@ from itertools import zip_longest
 from pathlib import Path
 
 SOURCE_VERSION = "3.11.7"  # the CPython whose topics made the file in the repository
-PAIRS = 200
+PAIRS = 100
 PAIRS_PER_TOPIC = 8
 WORDS = range(8, 41)  # words of one sentence
 

@@ -1,0 +1,36 @@
+# Every target builds the virtual environment when there is none or pyproject.toml is newer.
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.PHONY: demo test slow check bench clean
+
+demo: $(STAMP)  ## the main job: prune a real model, simulate it, write runs/*/report.html
+	$(BIN)/prunesim run
+
+test: $(STAMP)  ## all tests but the slow ones
+	$(BIN)/python -m pytest -n 2 -m "not slow"
+
+slow: $(STAMP)  ## the tests that take more than ten seconds each
+	$(BIN)/python -m pytest -n 2 -m slow
+
+check: $(STAMP)  ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(STAMP)  ## times and memory, beside the bars they must meet
+	$(BIN)/python benchmarks/bench_cli.py
+	$(BIN)/python benchmarks/bench_simulate.py
+
+clean:  ## caches and build products; the environment and runs stay
+	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -not -path './$(VENV)/*' -prune -exec rm -rf {} +
+
+$(STAMP): pyproject.toml
+	@test -n "$(PYTHON)" || { echo "prunesim needs Python 3.11 or newer" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,models]'
+	touch $@

@@ -1,0 +1,111 @@
+"""What can be named on the command line, and how a name becomes the thing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports.settings import field_docs
+from workloads.config import unknown_name
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from algos.base import Method
+    from sim.machines.base import Machine
+    from workloads.trace import Trace
+
+
+def make_method(name: str) -> Method:
+    """Return a method with its default parameters."""
+    from algos import METHODS
+
+    if name not in METHODS:
+        raise InputError(unknown_name("method", name, METHODS))
+    return METHODS[name]()
+
+
+def make_machine(name: str) -> Machine:
+    """Return a machine with its default configuration, or one described by a TOML file."""
+    from sim import machines
+
+    return machines.make_machine(name)
+
+
+def open_trace(path: Path) -> Trace:
+    """Read a trace folder, or a `.csv` in the SpAtten authors' format.
+
+    Raises:
+        InputError: there is no such thing, or it is broken.
+    """
+    if path.suffix == ".csv":
+        from workloads.spatten_csv import read_csv, to_trace
+
+        return to_trace(read_csv(path), path.stem)
+    from workloads.trace import read_trace
+
+    if not path.exists():
+        raise InputError(f"trace {path} must be a trace folder or a .csv file, it does not exist")
+    return read_trace(path)
+
+
+def entries(what: str) -> list[dict[str, Any]]:
+    """Return name, description and fields of everything of a kind.
+
+    Raises:
+        InputError: there is no such kind.
+    """
+    kinds: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "methods": _methods,
+        "machines": _machines,
+        "workloads": _workloads,
+    }
+    if what not in kinds:
+        raise InputError(unknown_name("list", what, kinds))
+    return kinds[what]()
+
+
+def describe_method(method: Method) -> dict[str, Any]:
+    """Return what a report and a list say of a method."""
+    return {
+        "description": first_sentence(type(method).__doc__),
+        "family": method.family,
+        "signal": method.signal,
+        "paper": method.paper,
+        "fields": field_docs(method),
+    }
+
+
+def describe_machine(machine: Machine) -> dict[str, Any]:
+    """Return what a report and a list say of a machine."""
+    return {
+        "description": machine.description,
+        "exploits": sorted(machine.exploits),
+        "fidelity": [*machine.fidelity],
+        "fields": field_docs(machine),
+    }
+
+
+def first_sentence(text: str | None) -> str:
+    """Return the first paragraph's first sentence of a docstring."""
+    paragraph = " ".join((text or "").strip().partition("\n\n")[0].split())
+    head, stop, _ = paragraph.partition(". ")
+    return head + "." if stop else paragraph
+
+
+def _methods() -> list[dict[str, Any]]:
+    from algos import METHODS
+
+    return [{"name": name, **describe_method(kind())} for name, kind in METHODS.items()]
+
+
+def _machines() -> list[dict[str, Any]]:
+    from sim.machines import MACHINES
+
+    return [{"name": name, **describe_machine(kind())} for name, kind in MACHINES.items()]
+
+
+def _workloads() -> list[dict[str, Any]]:
+    from workloads.tasks import WORKLOADS
+
+    return [{"name": name, "description": kind.description} for name, kind in WORKLOADS.items()]

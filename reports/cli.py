@@ -1,0 +1,242 @@
+"""The command line. Nothing heavy is imported until a command runs."""
+
+from __future__ import annotations
+
+import functools
+import gc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, ParamSpec, TypeVar
+
+import typer
+
+from reports.errors import Interrupted
+from workloads.errors import InputError
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+app = typer.Typer(
+    name="prunesim",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="What a pruning method really buys on a given accelerator.",
+    epilog="Start with: prunesim run",
+)
+
+
+def command(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function a command: a user's mistake is one sentence on stderr and exit code 2."""
+
+    @functools.wraps(function)
+    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except InputError as error:
+            raise _stop(str(error), 2) from None
+        except OSError as error:
+            what = f"{error.filename}: " if error.filename else ""
+            raise _stop(f"{what}{error.strerror or error}", 2) from None
+        except Interrupted as kept:
+            raise _stop(str(kept), 130) from None
+        except KeyboardInterrupt:
+            raise _stop("stopped; nothing was written", 130) from None
+
+    return app.command(function.__name__.rstrip("_"))(told)
+
+
+def _stop(sentence: str, code: int) -> typer.Exit:
+    typer.echo(f"prunesim: {' '.join(sentence.split())}", err=True)
+    return typer.Exit(code)
+
+
+Workload = Annotated[str, typer.Option(help="What the model reads; `prunesim list workloads`.")]
+Method = Annotated[str, typer.Option(help="Pruning method; `prunesim list methods`.")]
+Machine = Annotated[str, typer.Option(help="Accelerator; `prunesim list machines`.")]
+Set = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="Set a field of the method or the machine, as value_topk.lanes=32. Repeatable. "
+        "Write method.NAME or machine.NAME where both have it.",
+    ),
+]
+Sentences = Annotated[
+    Path | None, typer.Option(metavar="FILE.tsv", help="Your own sentence pairs, tab separated.")
+]
+Limit = Annotated[int | None, typer.Option(min=1, help="Use only the first so many inputs.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of everything random.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and nothing else.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"prunesim {version('prunesim')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and exit."
+        ),
+    ] = False,
+) -> None:
+    """Hold the options that come before a command."""
+
+
+@command
+def run(
+    workload: Workload = "minilm-sentences",
+    method: Method = "spatten",
+    machine: Machine = "spatten",
+    set_: Set = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Default: runs/WORKLOAD-METHOD-MACHINE."),
+    ] = None,
+    sentences: Sentences = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    json: Json = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Skip the HTML report.")] = False,
+) -> None:
+    """Prune a real model, simulate the traces and report what was gained."""
+    from reports.job import Job, run_job
+    from reports.show import show_run
+
+    job = Job(
+        workload=workload,
+        method=method,
+        machine=machine,
+        settings=set_ or [],
+        out=out or Path("runs") / f"{workload}-{method}-{Path(machine).stem}",
+        sentences=sentences,
+        limit=limit,
+        seed=seed,
+        report=not no_report,
+    )
+    show_run(run_job(job, visible=not json), as_json=json)
+
+
+@command
+def trace(
+    out: Annotated[Path, typer.Option(metavar="X.trace", help="Folder of the trace.")],
+    workload: Workload = "minilm-sentences",
+    method: Method = "spatten",
+    set_: Set = None,
+    sentences: Sentences = None,
+    limit: Limit = None,
+    seed: Seed = 0,
+    json: Json = False,
+) -> None:
+    """Run a pruning method on a model and write its sparsity trace."""
+    from reports.job import Job, run_trace
+    from reports.show import show_trace
+
+    job = Job(
+        workload=workload,
+        method=method,
+        machine=None,
+        settings=set_ or [],
+        out=out,
+        sentences=sentences,
+        limit=limit,
+        seed=seed,
+        report=False,
+    )
+    show_trace(run_trace(job, visible=not json), out, as_json=json)
+
+
+@command
+def simulate(
+    trace: Annotated[Path, typer.Argument(help="A trace folder, or a SpAtten workload CSV.")],
+    machine: Machine = "spatten",
+    set_: Set = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write results and a report there.")
+    ] = None,
+    timeline: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write the first operations as Chrome trace JSON."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a trace on a machine."""
+    from reports.job import run_simulation
+    from reports.show import show_result
+
+    result = run_simulation(trace, machine, set_ or [], out, timeline, visible=not json)
+    show_result(result, out, as_json=json)
+
+
+@command
+def inspect(
+    trace: Annotated[Path, typer.Argument(help="A trace folder, or a SpAtten workload CSV.")],
+    json: Json = False,
+) -> None:
+    """Show what a trace holds: header, rows, and what each layer keeps."""
+    from reports.catalog import open_trace
+    from reports.console import print_json, print_line, print_table
+    from reports.inspection import inspect_trace, layer_picture, summary_lines
+
+    found = inspect_trace(open_trace(trace))
+    if json:
+        print_json(found)
+        return
+    for line in summary_lines(found):
+        print_line(line)
+    print_table(layer_picture(found))
+
+
+@command
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    json: Json = False,
+) -> None:
+    """Draw the figures and the HTML report of a run folder again."""
+    from reports.console import Phases, print_json, print_line
+    from reports.html import write_report
+
+    with Phases(visible=not json) as phase, phase("draw the report"):
+        target = write_report(folder)
+    if json:
+        print_json({"report": str(target)})
+    else:
+        print_line(f"report: {target}")
+
+
+@command
+def list_(
+    what: Annotated[str, typer.Argument(metavar="methods|machines|workloads")],
+    json: Json = False,
+) -> None:
+    """List what there is to choose from."""
+    from reports.catalog import entries
+    from reports.console import print_json, print_table
+    from reports.summary import TextTable
+
+    found = entries(what)
+    if json:
+        print_json(found)
+        return
+    rows = [[entry["name"], entry["description"]] for entry in found]
+    print_table(TextTable(["name", "description"], rows, [False, False]))
+
+
+def main(arguments: Any = None) -> None:
+    """Run the command line; the entry point of the installed command."""
+    try:
+        app(arguments)
+    finally:
+        gc.freeze()  # else the interpreter searches a model's libraries for garbage as it leaves
+
+
+if __name__ == "__main__":
+    main()

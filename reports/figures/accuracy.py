@@ -1,0 +1,82 @@
+"""Accuracy of every trace: what pruning costs, and what judgement is worth over chance."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from reports import words
+from reports.figures.style import FAINT, NothingToDraw, method_colour, new_figure, styled, y_names
+from reports.run_data import BASELINE, CONTROL, RunData
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+TITLE = "What pruning costs in accuracy"
+CAPTION = (
+    "Each dot is one trace, measured on the outputs of the model that made it; 1 is agreement with "
+    "the model in full precision. The random control removes as much, without looking at the data."
+)
+
+
+def draw(run: RunData) -> Figure:
+    """Draw one line per accuracy and one dot per method; the numbers stand in columns beside."""
+    values = agreements(run)
+    if values.empty:
+        raise NothingToDraw("no accuracy was measured for these traces")
+    with styled():
+        figure = new_figure(1.05 + 0.42 * len(values.columns))
+        axes = figure.subplots()
+        low = min(0.0, float(values.min().min()))
+        for y, column in enumerate(values.columns):
+            axes.plot([low, 1], [y, y], color="#d5d9de", linewidth=1, zorder=1)
+            for method in values.index:
+                colour = method_colour(method, run.methods)
+                axes.plot(values.at[method, column], y, "o", color=colour, markersize=9, zorder=3)
+        _numbers(axes, values, run.methods)
+        y_names(axes, [words.metric(name) for name in values.columns])
+        axes.set_xlim(low - 0.02, 1.02)
+        axes.set_xlabel("1 = the same as the model in full precision")
+        axes.grid(True, axis="x")
+    return figure
+
+
+def agreements(run: RunData) -> pd.DataFrame:
+    """Return the accuracies for which 1 means: the same as the model in full precision."""
+    values = run.accuracies
+    return values[[name for name in values.columns if "retrieval" not in name]]
+
+
+def _numbers(axes: Axes, values: pd.DataFrame, methods: list[str]) -> None:
+    """Write one coloured column per method at the right of the axes."""
+    for at, method in enumerate(values.index):
+        colour = FAINT if method == BASELINE else method_colour(method, methods)
+        shown = [(-0.75, words.trace_name(method))]
+        shown += [(y, f"{value:.3f}") for y, value in enumerate(values.loc[method])]
+        for y, text in shown:
+            axes.annotate(
+                text,
+                (1.0, y),
+                xycoords=("axes fraction", "data"),
+                xytext=(66 + 72 * at, 0),
+                textcoords="offset points",
+                ha="right",
+                va="center",
+                color=colour,
+                fontweight="normal" if method in (BASELINE, CONTROL) else "bold",
+                annotation_clip=False,
+            )
+
+
+def takeaway(run: RunData) -> str:
+    """Compare the studied method with the unpruned trace and with chance."""
+    values = agreements(run)
+    if run.method not in values.index:
+        return "No accuracy was measured for the studied method."
+    column = values.columns[0]
+    own = values.at[run.method, column]
+    text = f"{run.method} keeps a {words.metric(column)} of {own:.3f}"
+    if CONTROL in values.index and run.method != CONTROL:
+        text += f"; random pruning at the same budget keeps {values.at[CONTROL, column]:.3f}"
+    return text + "."
