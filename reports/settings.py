@@ -38,7 +38,7 @@ def split_settings(texts: list[str], method: Config | None, machine: Config | No
                 f"setting {name!r} must be written method.{name} or machine.{name}, both have it"
             )
         if not having:
-            raise InputError(_unknown(name, [config for config, _ in owners.values() if config]))
+            raise InputError(_unknown(name, {kind: c for kind, (c, _) in owners.items() if c}))
         owners[having[0]][1][name] = value
     return split
 
@@ -72,11 +72,14 @@ def field_docs(config: Config, prefix: str = "") -> dict[str, str]:
     return docs
 
 
-def _unknown(name: str, configs: list[Config]) -> str:
-    valid = [field for config in configs for field in field_names(config)]
+def _unknown(name: str, configs: dict[str, Config]) -> str:
+    valid = [field for config in configs.values() for field in field_names(config)]
     near = get_close_matches(name, valid, n=1) or [
         field for field in valid if field.rpartition(".")[2] == name
     ]
     hint = f" (did you mean {near[0]!r}?)" if near else ""
-    owners = " or ".join(type(config).__name__.removesuffix("Config") for config in configs)
+    owners = " or ".join(
+        f"{kind} {getattr(config, 'name', type(config).__name__)}"
+        for kind, config in configs.items()
+    )
     return f"setting must be a field of {owners or 'something'}, not {name!r}{hint}"

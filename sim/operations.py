@@ -103,6 +103,13 @@ def lower(trace: Trace, exploits: Collection[str], width_bits: int) -> Operation
         raise InputError("attention.parquet must have at least 1 row to simulate, it has 0")
     work = _climb(columns, trace, exploits, width_bits)
     runs = np.flatnonzero(work["queries"] > 0)
+    for name in ("keys", "values", "values_fetched"):
+        if (work[name][runs] < 1).any():
+            row = int(runs[np.argmax(work[name][runs] < 1)])
+            raise InputError(
+                f"attention.parquet row {row}: {name} must be at least 1 for a head that runs, "
+                f"not {int(work[name][row])}"
+            )
     keys = np.stack([columns[name] for name in ("sequence", "step", "layer")])
     new_group = np.any(np.diff(keys[:, runs], axis=1) != 0, axis=0)
     group = np.concatenate([[0], np.cumsum(new_group)]).astype(np.int64)

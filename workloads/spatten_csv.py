@@ -118,11 +118,11 @@ def write_csv(workload: SpattenCsv, path: Path) -> None:
 def to_trace(workload: SpattenCsv, name: str) -> Trace:
     """Return the rows as a trace of one sequence.
 
-    Iteration i, a generated token, is step i + 1; rows of one head in one iteration are queries. Heads that a layer
-    of a step does not list are pruned heads. Bits: -1 becomes 12, the on-chip width, and no LSBs;
-    wider operands (queries of 16 bits) are cut to 12 likewise. A row that needs LSBs in a file
-    without an increment gets the 4 bits of the release, and none if its K is unquantised.
-    `tokens` counts what a layer attends to. No scores and no identities are known.
+    Iteration i, a generated token, is step i + 1; rows of one head in one iteration are queries.
+    Heads that a layer of a step does not list are pruned heads. Bits: -1 becomes 12, the on-chip
+    width, and no LSBs; wider operands (queries of 16 bits) are cut to 12 likewise. A row that
+    needs LSBs in a file without an increment gets the 4 bits of the release, and none if its K is
+    unquantised. `tokens` counts what a layer attends to. No scores and no identities are known.
 
     Raises:
         InputError: no rows, or rows of one head that differ in more than `if_requant`.

@@ -15,7 +15,7 @@ from sim.blocks.fetch import FetchConfig
 from sim.blocks.softmax import SoftmaxConfig
 from sim.dram.model import Dram
 from sim.machines import dense_kernel as kernel
-from sim.machines.base import Machine, Record
+from sim.machines.base import COMMON_FIDELITY, Machine, Record
 from sim.machines.pipeline import Arrivals, Buffers, HeadTimes, Pipeline
 from sim.machines.plan import FetchPlan, make_plan, plane_traffic
 from sim.machines.timeline import timeline_table
@@ -94,6 +94,7 @@ class Dense(Machine):
             "IdealScoreBuffer: two tiles of scores are held between array and softmax without "
             "a capacity limit or energy.",
             "Attention only, as on spatten.",
+            *COMMON_FIDELITY,
         )
 
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:

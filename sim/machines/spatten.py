@@ -19,7 +19,7 @@ from sim.blocks.requant import RequantConfig
 from sim.blocks.softmax import SoftmaxConfig
 from sim.blocks.topk import TopKConfig
 from sim.dram.model import Dram
-from sim.machines.base import Machine, Record
+from sim.machines.base import COMMON_FIDELITY, Machine, Record
 from sim.machines.pipeline import Buffers, Pipeline
 from sim.machines.plan import make_plan, plane_traffic
 from sim.machines.selections import (
@@ -112,12 +112,24 @@ class SpAtten(Machine):
             "meanwhile as in the released RTL; results leave in query order.",
             "K, V and Q come from DRAM; attention outputs leave through a port (released RTL) "
             "and are not counted. IdealQueryFifo: queries wait without a capacity limit.",
+            self._value_fidelity,
             "With more than one query, V is fetched once: all rows that any query keeps. Only in "
             "generation is it fetched after the selection, row by row.",
             "A width that the bit-width converter lacks is stored in the next larger one; the "
             "paper's converter has 4, 8 and 12 bits.",
             "Query heads that share a K/V head fetch it each for itself: the paper has no "
             "grouped-query attention.",
+            *COMMON_FIDELITY,
+        )
+
+    @property
+    def _value_fidelity(self) -> str:
+        if self.prefill_value_pruning:
+            return "Local value pruning acts in every query of a prefill too, one after another."
+        return (
+            "Local value pruning acts in generation only (prefill_value_pruning = false): V is on "
+            "chip for all queries of a prefill, so a selection for each would save no fetch, and "
+            "one engine cannot keep up. The trace offers it; it is not exploited."
         )
 
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:

@@ -143,7 +143,7 @@ class SpAttenEngine:
         for unit, name in enumerate(kernel.UNITS):
             states = dict(zip(kernel.STATES, self._state.cycles[unit].tolist(), strict=True))
             states["layer boundary"] += total - int(self._state.counters[kernel.FREE + unit])
-            table[name] = states
+            table[name] = states if states["busy"] else {"busy": 0, "idle": total}
         return table
 
     def spans(self, heads: int) -> list[tuple[int, str, int, int]]:

@@ -219,8 +219,8 @@ def _commit(
     queue = np.int64(0)
     if number >= head[QUEUE_ROWS]:
         queue = rows[(number - head[QUEUE_ROWS]) % RING, STARTED]
+    _idle(cycles, TOPK, counters[FREE + TOPK], accept, gate, UPSTREAM)
     if row[SELECTION] >= 0:
-        _idle(cycles, TOPK, counters[FREE + TOPK], accept, gate, UPSTREAM)
         selected = accept + row[SELECTION]
         out = max(selected, queue)
         last_out = out + head[FILTER_CYCLES]
@@ -229,8 +229,11 @@ def _commit(
         cycles[TOPK, DOWNSTREAM] += out - selected
         _span(spans, owner, TOPK, accept, last_out)
         first_out = out + select_overhead
-    else:
-        accept = max(accept, queue)
+    else:  # passes the engine by, but not a row before it
+        if queue > accept:
+            cycles[TOPK, DOWNSTREAM] += queue - accept
+            accept = queue
+        counters[FREE + TOPK] = accept
         first_out = accept
         last_out = accept
     row[ACCEPTED] = accept

@@ -59,7 +59,8 @@ def test_unknown_names_the_nearest(name: str, near: str) -> None:
     with pytest.raises(InputError) as caught:
         split_settings([f"{name}=1"], PruneConfig(), BoxConfig())
     assert str(caught.value) == (
-        f"setting must be a field of Prune or Box, not {name!r} (did you mean {near!r}?)"
+        f"setting must be a field of method PruneConfig or machine BoxConfig, not {name!r} "
+        f"(did you mean {near!r}?)"
     )
 
 

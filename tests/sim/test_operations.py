@@ -81,6 +81,21 @@ def test_an_empty_trace_is_refused(dense_trace):
         lower(empty, KINDS, 12)
 
 
+@pytest.mark.parametrize("name", ["keys", "values"])
+def test_a_running_head_without_keys_or_values_is_refused(dense_trace, name):
+    counts = {"keys": 4, "values": 4, "values_fetched": 4} | {name: 0}
+    if name == "keys":
+        counts = dict.fromkeys(counts, 0)
+    builder = TraceBuilder()
+    builder.add("sequences", 1, sequence=0, tokens_dense=4, tokens=4)
+    builder.add(
+        "attention", 1, sequence=0, step=0, layer=0, head=0, kv_head=0, queries_dense=4,
+        queries=4, keys_dense=4, head_dim=8, q_bits=8, k_bits=8, v_bits=8, **counts,
+    )  # fmt: skip
+    with pytest.raises(InputError, match=rf"row 0: {name} must be at least 1 for a head that"):
+        lower(builder.finish(dense_trace.header), KINDS, 12)
+
+
 def test_plane_bytes_round_up():
     assert plane_bytes(np.array([1, 3]), np.array([5, 8]), np.array([3, 12])).tolist() == [2, 36]
 
