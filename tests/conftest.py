@@ -7,6 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("prunesim", deadline=None)  # the first example may compile a kernel
+settings.load_profile("prunesim")
 
 ROOT = Path(__file__).resolve().parent.parent
 

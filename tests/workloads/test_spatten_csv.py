@@ -128,7 +128,7 @@ def workloads(draw: st.DrawFn) -> SpattenCsv:
 
 
 @given(workloads())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_any_workload_survives_writing_and_reading(workload: SpattenCsv) -> None:
     with TemporaryDirectory() as folder:
         path = Path(folder) / "a.csv"
@@ -139,7 +139,7 @@ def test_any_workload_survives_writing_and_reading(workload: SpattenCsv) -> None
 
 
 @given(workloads())
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_any_workload_keeps_its_counts_as_a_trace(workload: SpattenCsv) -> None:
     if workload.rows.empty:
         return

@@ -158,7 +158,7 @@ def traces(draw: st.DrawFn) -> Trace:
 
 
 @given(traces())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_trace_survives_writing_and_reading(trace: Trace) -> None:
     with TemporaryDirectory() as folder:
         write_trace(trace, Path(folder) / "any.trace")

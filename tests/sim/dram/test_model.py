@@ -55,7 +55,7 @@ def replay(spec: DramSpec, made: list[tuple[np.ndarray, int]]) -> tuple[Dram, np
 
 
 @given(st.integers(0, 2**32), st.sampled_from([True, False]))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_data_pins_and_requests_are_conserved(seed: int, refresh: bool) -> None:
     spec = SMALL.override({"refresh": refresh})
     made = calls(seed, spec)

@@ -30,9 +30,7 @@ traces = st.fixed_dictionaries(
 
 
 @pytest.mark.parametrize(("name", "changes"), MODES)
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(traces)
 def test_laws(make_trace, name, changes, case):
     machine = make_machine(name, changes)
