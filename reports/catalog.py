@@ -39,7 +39,8 @@ def open_trace(path: Path) -> Trace:
         InputError: there is no such thing, or it is broken.
     """
     if path.suffix == ".csv":
-        from workloads.spatten_csv import read_csv, to_trace
+        from workloads.spatten_csv import read_csv
+        from workloads.spatten_trace import to_trace
 
         return to_trace(read_csv(path), path.stem)
     from workloads.trace import read_trace

@@ -10,6 +10,9 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from sim.blocks.buffer import BufferConfig
+from sim.blocks.fetch import FetchConfig
+from sim.blocks.softmax import SoftmaxConfig
 from sim.dram.hbm2 import HBM2_2GBPS
 from sim.dram.model import Dram
 from sim.dram.spec import IDEAL_MEMORY, DramSpec
@@ -57,6 +60,14 @@ class Machine(Config):
     """bits of an operand on chip, and of unquantised operands in DRAM (paper: 12)"""
     dram: DramSpec = HBM2_2GBPS
     """memory (paper: 16 channels of HBM2, 512 GB/s)"""
+    fetch: FetchConfig = FetchConfig()
+    """matrix fetcher and bit-width converter"""
+    key_buffer: BufferConfig = BufferConfig()
+    """K SRAM"""
+    value_buffer: BufferConfig = BufferConfig()
+    """V SRAM"""
+    softmax: SoftmaxConfig = SoftmaxConfig()
+    """softmax unit"""
 
     @property
     @abstractmethod
@@ -69,9 +80,9 @@ class Machine(Config):
         """Multipliers that can work in one cycle."""
 
     @property
-    @abstractmethod
     def sram_bytes(self) -> int:
         """Size of the K and V buffers."""
+        return self.key_buffer.bytes + self.value_buffer.bytes
 
     @property
     def peak_gops(self) -> float:
@@ -93,6 +104,19 @@ class Machine(Config):
     @abstractmethod
     def fidelity(self) -> tuple[str, ...]:
         """What the model covers, simplifies and leaves out, one sentence each."""
+
+    def check_buffers(self, operations: Operations) -> None:
+        """Raise InputError when the longest head of any width does not fit the buffers."""
+        ops = operations
+        for dim in np.unique(ops.head_dim).tolist():
+            of_dim = np.flatnonzero(ops.head_dim == dim)
+            for name, buffer, rows in (
+                ("keys", self.key_buffer, ops.keys),
+                ("values_fetched", self.value_buffer, ops.values_fetched),
+            ):
+                worst = of_dim[np.argmax(rows[of_dim])]
+                where = f"attention.parquet row {ops.rows[worst]}"
+                buffer.check(name, int(rows[worst]), dim, where)
 
     @abstractmethod
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:

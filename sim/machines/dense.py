@@ -10,9 +10,6 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from sim.blocks.buffer import BufferConfig
-from sim.blocks.fetch import FetchConfig
-from sim.blocks.softmax import SoftmaxConfig
 from sim.dram.model import Dram
 from sim.machines import dense_kernel as kernel
 from sim.machines.base import COMMON_FIDELITY, Machine, Record
@@ -58,14 +55,6 @@ class Dense(Machine):
 
     array: ArrayConfig = ArrayConfig()
     """systolic array"""
-    softmax: SoftmaxConfig = SoftmaxConfig()
-    """softmax unit, the same as SpAtten's"""
-    key_buffer: BufferConfig = BufferConfig()
-    """K SRAM"""
-    value_buffer: BufferConfig = BufferConfig()
-    """V SRAM"""
-    fetch: FetchConfig = FetchConfig()
-    """fetcher; it never meets LSB planes"""
 
     @property
     def exploits(self) -> frozenset[str]:
@@ -74,10 +63,6 @@ class Dense(Machine):
     @property
     def multipliers(self) -> int:
         return self.array.rows * self.array.columns
-
-    @property
-    def sram_bytes(self) -> int:
-        return self.key_buffer.bytes + self.value_buffer.bytes
 
     @property
     def ideal(self) -> tuple[str, ...]:
@@ -107,7 +92,7 @@ class Dense(Machine):
         }
 
     def run(self, trace: Trace, operations: Operations, timeline_heads: int) -> Record:
-        self._check(operations)
+        self.check_buffers(operations)
         dram = Dram(self.dram)
         plan = make_plan(trace, operations, self.fetch, self.dram.transaction_bytes)
         engine = _DenseEngine(self, operations, plan)
@@ -137,16 +122,6 @@ class Dense(Machine):
                 operations, schedule, engine.spans(timeline_heads), timeline_heads
             ),
         )
-
-    def _check(self, operations: Operations) -> None:
-        capacity = np.array(
-            [self.key_buffer.capacity_rows(dim) for dim in operations.head_dim.tolist()]
-        )
-        if (operations.keys > capacity).any():
-            at = int(np.argmax(operations.keys > capacity))
-            where = f"attention.parquet row {operations.rows[at]}"
-            keys, dim = int(operations.keys[at]), int(operations.head_dim[at])
-            self.key_buffer.check("keys", keys, dim, where)
 
     def _counts(
         self, operations: Operations, transactions: dict[tuple[str, str], IntArray]

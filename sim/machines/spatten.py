@@ -12,11 +12,8 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from sim.blocks.buffer import BufferConfig
 from sim.blocks.dotprod import ProbValueConfig, QueryKeyConfig
-from sim.blocks.fetch import FetchConfig
 from sim.blocks.requant import RequantConfig
-from sim.blocks.softmax import SoftmaxConfig
 from sim.blocks.topk import TopKConfig
 from sim.dram.model import Dram
 from sim.machines.base import COMMON_FIDELITY, Machine, Record
@@ -46,8 +43,6 @@ class SpAtten(Machine):
 
     query_key: QueryKeyConfig = QueryKeyConfig()
     """Q.K array"""
-    softmax: SoftmaxConfig = SoftmaxConfig()
-    """softmax unit"""
     requant: RequantConfig = RequantConfig()
     """progressive-quantisation decision"""
     value_topk: TopKConfig = TopKConfig()
@@ -56,12 +51,6 @@ class SpAtten(Machine):
     """engine of token pruning, used again for head pruning"""
     prob_value: ProbValueConfig = ProbValueConfig()
     """Prob.V array"""
-    key_buffer: BufferConfig = BufferConfig()
-    """K SRAM"""
-    value_buffer: BufferConfig = BufferConfig()
-    """V SRAM"""
-    fetch: FetchConfig = FetchConfig()
-    """matrix fetcher and bit-width converter"""
     hide_cascade_topk: bool = False
     """true: token and head selection cost no time (the paper runs them beside the critical
     path); false: the next layer waits for them"""
@@ -81,10 +70,6 @@ class SpAtten(Machine):
     @property
     def multipliers(self) -> int:
         return self.query_key.multipliers + self.prob_value.multipliers
-
-    @property
-    def sram_bytes(self) -> int:
-        return self.key_buffer.bytes + self.value_buffer.bytes
 
     @property
     def ideal(self) -> tuple[str, ...]:
@@ -190,12 +175,7 @@ class SpAtten(Machine):
         for dim in np.unique(operations.head_dim).tolist():
             self.query_key.scores_per_cycle(dim)
             self.prob_value.rows_per_cycle(dim)
-            of_dim = np.flatnonzero(operations.head_dim == dim)
-            worst = of_dim[np.argmax(operations.keys[of_dim])]
-            where = f"attention.parquet row {operations.rows[worst]}"
-            self.key_buffer.check("keys", int(operations.keys[worst]), dim, where)
-            rows = int(operations.values_fetched[of_dim].max())
-            self.value_buffer.check("values_fetched", rows, dim, where)
+        self.check_buffers(operations)
 
     def _counts(
         self,

@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from workloads.errors import InputError
 from workloads.shapes import SHAPES
-from workloads.spatten_csv import COLUMNS, SpattenCsv, from_trace, read_csv, to_trace, write_csv
+from workloads.spatten_csv import COLUMNS, SpattenCsv, read_csv, write_csv
+from workloads.spatten_trace import from_trace, to_trace
 from workloads.synthetic import shape_trace
 from workloads.trace import Trace, TraceBuilder, read_trace, write_trace
 
