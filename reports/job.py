@@ -201,7 +201,8 @@ def _make_traces(run: _Run) -> None:
             write_trace(trace, run.job.out / path)
         run.traces[method.name] = str(path)
         run.simulations.add(trace, machines[0], TIMELINE_HEADS)
-        if method.name != CONTROL:  # random pruning is a control of the method, not of the machine
+        # random pruning beside another method is a control of that method, not of the machine
+        if method.name != CONTROL or method is run.prepared.methods[-1]:
             for machine in machines[1:]:
                 run.simulations.add(trace, machine, 0)
 

@@ -55,8 +55,8 @@ def headline(run: RunData) -> str:
         for name, fewer, more, _ in _AMOUNTS
     ]
     return (
-        f"{run.method} pruning on the {run.machine} machine: {words.join(gains)} than the "
-        f"unpruned trace on the same machine{_accuracy_phrase(run)}."
+        f"{run.method} pruning on the {run.machine} machine: {words.join(gains)} compared with "
+        f"the unpruned trace on the same machine{_accuracy_phrase(run)}."
     )
 
 

@@ -115,8 +115,9 @@ def takeaway(run: RunData) -> str:
     parts = []
     for machine in run.machines:
         own = table[(table["machine"] == machine) & (table["quantity"] == _FIRST)]
-        own = own.set_index("kind")
-        last = own.iloc[-1]
+        if own.empty:  # this machine did not run the studied trace
+            continue
+        last = own.set_index("kind").iloc[-1]
         if last["offered"] <= 0:
             continue
         share = words.percent(last["exploited"] / last["offered"])

@@ -139,6 +139,20 @@ def test_run_of_a_shape(tmp_path: Path) -> None:
 
 
 @pytest.mark.model
+@pytest.mark.parametrize("method", ["random", "dense"])
+def test_a_control_can_be_studied_itself(tmp_path: Path, method: str) -> None:
+    """Then it runs on every machine, and the report still draws."""
+    out = tmp_path / "run"
+    result = invoke(
+        "run", "--workload", "deit-small-197", "--method", method, "--out", out, "--json"
+    )
+    assert result.exit_code == 0, result.output
+    found = json.loads(result.stdout)
+    machines = [row["machine"] for row in found["results"] if row["method"] == method]
+    assert sorted(machines) == sorted(MACHINES)
+    assert (out / "report.html").is_file()
+
+
 def test_run_of_a_real_model(tmp_path: Path) -> None:
     out = tmp_path / "run"
     result = invoke("run", "--limit", "4", "--method", "random", "--machine", "dense", "--out", out)
