@@ -25,8 +25,8 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
 COMMON_FIDELITY = (
-    "DRAM: FR-FCFS with open rows and refresh. Against Ramulator 2.1 (HBM2 at 2 Gb/s, 200,000 "
-    "requests) total cycles are equal in 45 of 48 runs and within 0.44 % in the other three; "
+    "DRAM: FR-FCFS with open rows and refresh. Against Ramulator 2.1 (HBM2 at 2 Gb/s, 100,000 "
+    "accesses) total cycles are equal in 45 of 48 runs and within 0.44 % in the other three; "
     "random streams over 8 channels, which its shared driver limits, come out 3.6 % shorter.",
     "Energy: counted events times published constants, good to about a factor of two. Logic is "
     "bare operators without clock and control, so it is a lower bound.",

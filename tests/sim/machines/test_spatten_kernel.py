@@ -54,6 +54,11 @@ def test_a_row_waits_for_the_rows_that_fill_the_window():
     assert decisions(tight, 4) == [21, 22, 42, 43]
 
 
+def test_a_full_window_waits_for_a_recomputation():
+    state = run_head([0, 0], [True, False], WINDOW=1, LSB_FIRST=60, LSB_END=0)
+    assert decisions(state, 2) == [81, 102]  # query 1 is issued when query 0 is accepted
+
+
 def test_a_recomputation_goes_before_a_new_query_that_is_ready_too():
     state = run_head([0, 21, 21], [True, False, False], LSB_FIRST=21, LSB_END=0)
     # query 0 is decided at 21: its recomputation takes 21..22, query 1 22..23, query 2 23..24
