@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -477,16 +477,16 @@ def _arrow_column(schema: TableSchema, column: Column, value: Any, rows: int) ->
 
 def _arrow_lists(kind: pa.ListType, value: Any, rows: int) -> pa.Array:
     if isinstance(value, np.ndarray) and value.ndim == 2 and value.shape[0] == rows:
-        offsets = np.arange(rows + 1, dtype=np.int32) * value.shape[1]
-        return pa.ListArray.from_arrays(
-            pa.array(offsets), pa.array(value.reshape(-1), kind.value_type)
+        offsets = np.arange(rows + 1) * value.shape[1]
+        value = Ragged(value.reshape(-1), offsets, np.ones(rows, np.bool_))
+    if isinstance(value, Ragged):
+        array = pa.ListArray.from_arrays(
+            pa.array(value.offsets, pa.int32()),
+            pa.array(value.values, kind.value_type),
+            mask=pa.array(~value.given),
         )
-    lists: Iterable[Any] = (
-        [value.row(i) if value.given[i] else None for i in range(rows)]
-        if isinstance(value, Ragged)
-        else value
-    )
-    array = pa.array([None if item is None else np.asarray(item) for item in lists], kind)
+    else:
+        array = pa.array([None if item is None else np.asarray(item) for item in value], kind)
     if len(array) != rows:
         raise InputError(f"a list column must have {rows} rows, not {len(array)}")
     return array
