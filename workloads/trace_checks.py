@@ -78,17 +78,28 @@ def _require(
     raise InputError(f"{table}.parquet row {row}: {requirement}{bound}, not {values[row]}")
 
 
+class _ListRows:
+    """The row that an element of a list column belongs to, found only when it is asked for."""
+
+    def __init__(self, offsets: Any) -> None:
+        self._offsets = offsets
+
+    def __getitem__(self, element: int) -> int:
+        return int(np.searchsorted(self._offsets, element, side="right")) - 1
+
+
 def _check_range(trace: Trace, schema: TableSchema, column: Column) -> None:
+    owner: Any
     if column.is_list:
         ragged = trace.ragged(schema.name, column.name)
         values = ragged.values
-        rows = np.repeat(np.arange(len(ragged.lengths)), ragged.lengths)
+        owner = _ListRows(ragged.offsets)
     else:
         values = trace.array(schema.name, column.name)
-        rows = np.arange(len(values))
+        owner = np.arange(len(values))
         if column.nullable:
             given = np.asarray(trace.tables[schema.name][column.name].is_valid())
-            values, rows = values[given], rows[given]
+            values, owner = values[given], owner[given]
     where = f"{schema.name}.parquet row"
     if column.choices:
         bad = ~np.isin(values, column.choices)
@@ -96,13 +107,13 @@ def _check_range(trace: Trace, schema: TableSchema, column: Column) -> None:
             at = int(np.argmax(bad))
             names = ", ".join(column.choices)
             raise InputError(
-                f"{where} {rows[at]}: {column.name} must be one of {names}, not {values[at]!r}"
+                f"{where} {owner[at]}: {column.name} must be one of {names}, not {values[at]!r}"
             )
     if not np.issubdtype(values.dtype, np.number):
         return
     if np.issubdtype(values.dtype, np.floating) and not np.isfinite(values).all():
         at = int(np.argmin(np.isfinite(values)))
-        raise InputError(f"{where} {rows[at]}: {column.name} must be finite, not {values[at]}")
+        raise InputError(f"{where} {owner[at]}: {column.name} must be finite, not {values[at]}")
     for limit, wrong, word in (
         (column.low, np.less, "at least"),
         (column.high, np.greater, "at most"),
@@ -110,7 +121,7 @@ def _check_range(trace: Trace, schema: TableSchema, column: Column) -> None:
         if limit is not None and wrong(values, limit).any():
             at = int(np.argmax(wrong(values, limit)))
             raise InputError(
-                f"{where} {rows[at]}: {column.name} must be {word} {limit:g}, not {values[at]}"
+                f"{where} {owner[at]}: {column.name} must be {word} {limit:g}, not {values[at]}"
             )
 
 
