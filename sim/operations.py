@@ -212,8 +212,8 @@ def _climb(
         columns["step"] == 0, VALUE_PREFILL in exploits, VALUE_GENERATION in exploits
     )
     for name in ("values", "values_fetched"):
-        share = columns[name] / np.maximum(columns["keys"], 1)
-        kept = np.ceil(share * work["keys"]).astype(np.int64)
+        scaled = columns[name] * work["keys"]  # the kept share of the keys that the machine has
+        kept = -(-scaled // np.maximum(columns["keys"], 1))
         work[name] = np.where(pruned, kept, work["keys"])
     _climb_precision(columns, work, runs, "precision" in exploits, width_bits)
     work["qk_share"], work["pv_share"] = _inner_shares(columns, exploits)

@@ -51,6 +51,20 @@ def test_value_pruning_is_told_apart_by_phase(pruned_trace):
     assert (generation.values < generation.keys)[generation.step > 0].any()
 
 
+def test_values_keep_their_share_where_tokens_cannot_be_left_out(pruned_trace):
+    ops = lower(pruned_trace, (VALUE_GENERATION,), 12)
+    late = ops.step > 0
+    alive = pruned_trace.array("attention", "alive")[ops.rows]
+    shares = pruned_trace.array("attention", "values") / np.maximum(
+        pruned_trace.array("attention", "keys"), 1
+    )
+    short = (ops.keys * shares[ops.rows] - ops.values)[late & alive]
+    assert (short <= 1e-9).all()  # rounded up
+    assert (short > -1).all()
+    assert (short < -1e-9).any()
+    assert (ops.values == ops.keys)[~alive].all()
+
+
 @pytest.mark.parametrize("exploits", [KINDS, ("head", "token", "precision"), ()])
 def test_the_ladder_adds_up(pruned_trace, exploits):
     """Offered amounts add up to all that the trace leaves out, exploited to the machine's."""
