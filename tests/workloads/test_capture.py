@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
@@ -222,11 +223,17 @@ def test_opt_drops_tokens_with_its_mask() -> None:
     assert (mask[0, 0] == 0).tolist() == [[True, False, False], [True, True, False], [True] * 3]
 
 
+def cache_argument(model: Any) -> str:
+    """Return what `forward` calls its cache: transformers 5.24 renamed `past_key_values`."""
+    parameters = inspect.signature(type(model).forward).parameters
+    return "cache" if "cache" in parameters else "past_key_values"
+
+
 def test_generation_counts_steps_and_keys() -> None:
     model, drop = make("llama"), Drop(9, [0])
     with torch.no_grad(), attached(model, drop):
-        past = model(input_ids=TOKENS, use_cache=True).past_key_values
-        model(input_ids=TOKENS[:, :1], past_key_values=past, use_cache=True)
+        past = model(input_ids=TOKENS, use_cache=True)[1]
+        model(input_ids=TOKENS[:, :1], use_cache=True, **{cache_argument(model): past})
     last = drop.steps[-1]
     assert [step.step for step in drop.steps] == [0, 0, 0, 1, 1, 1]
     assert last.query_ids.tolist() == [[7], [7]]
