@@ -12,7 +12,7 @@ from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from algos.base import Method
-    from sim.machines.base import Machine
+    from sim.machines.base import BareMachine
     from workloads.trace import Trace
 
 
@@ -25,15 +25,19 @@ def make_method(name: str) -> Method:
     return METHODS[name]()
 
 
-def make_machine(name: str) -> Machine:
+def make_machine(name: str) -> BareMachine:
     """Return a machine with its default configuration, or one described by a TOML file."""
     from sim import machines
 
     return machines.make_machine(name)
 
 
-def open_trace(path: Path) -> Trace:
+def open_trace(path: Path, iteration: int | None = None) -> Trace:
     """Read a trace folder, or a `.csv` in the SpAtten authors' format.
+
+    Args:
+        path: the folder or file.
+        iteration: of a `.csv`, take only the rows of this iteration.
 
     Raises:
         InputError: there is no such thing, or it is broken.
@@ -42,7 +46,10 @@ def open_trace(path: Path) -> Trace:
         from workloads.spatten_csv import read_csv
         from workloads.spatten_trace import to_trace
 
-        return to_trace(read_csv(path), path.stem)
+        workload = read_csv(path)
+        return to_trace(workload if iteration is None else workload.iteration(iteration), path.stem)
+    if iteration is not None:
+        raise InputError(f"iteration must be left out for {path}, which is not a workload CSV")
     from workloads.trace import read_trace
 
     if not path.exists():
@@ -77,7 +84,7 @@ def describe_method(method: Method) -> dict[str, Any]:
     }
 
 
-def describe_machine(machine: Machine) -> dict[str, Any]:
+def describe_machine(machine: BareMachine) -> dict[str, Any]:
     """Return what a report and a list say of a machine."""
     return {
         "description": machine.description,

@@ -166,13 +166,21 @@ def simulate(
         Path | None,
         typer.Option(metavar="FILE", help="Write the first operations as Chrome trace JSON."),
     ] = None,
+    iteration: Annotated[
+        int | None, typer.Option(min=0, help="Only this iteration_id of a workload CSV.")
+    ] = None,
+    rows: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.csv", help="Write when each row was answered (spatten-rtl)."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Run a trace on a machine."""
-    from reports.job import run_simulation
+    from reports.job import Outputs, run_simulation
     from reports.show import show_result
 
-    result = run_simulation(trace, machine, set_ or [], out, timeline, visible=not json)
+    wanted = Outputs(out, timeline, rows)
+    result = run_simulation(trace, machine, set_ or [], iteration, wanted, visible=not json)
     show_result(result, out, as_json=json)
 
 

@@ -21,7 +21,7 @@ from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from algos.base import Method
-    from sim.machines.base import Machine
+    from sim.machines.base import BareMachine
     from workloads.trace import Trace
 
 TIMELINE_HEADS = 24  # heads in timeline.json: two layers of a small model
@@ -56,7 +56,7 @@ class Prepared(NamedTuple):
 
     source: Any  # reports.source.Source
     methods: list[Method]  # the controls first, the studied one last
-    machines: list[Machine]  # the studied one first
+    machines: list[BareMachine]  # the studied one first
 
 
 def prepare(job: Job) -> Prepared:
@@ -227,16 +227,24 @@ def run_trace(job: Job, *, visible: bool) -> Trace:
     return trace
 
 
+class Outputs(NamedTuple):
+    """Where a single simulation writes; None: not wanted."""
+
+    folder: Path | None = None
+    timeline: Path | None = None
+    rows: Path | None = None
+
+
 def run_simulation(
     path: Path,
     machine_name: str,
     settings: list[str],
-    out: Path | None,
-    timeline: Path | None,
+    iteration: int | None,
+    wanted: Outputs,
     *,
     visible: bool,
 ) -> Result:
-    """Run one trace on one machine; write results, report and timeline where they are wanted.
+    """Run one trace on one machine; write results, report, timeline and rows where wanted.
 
     Raises:
         InputError: a user's mistake.
@@ -245,27 +253,33 @@ def run_simulation(
 
     machine = make_machine(machine_name)
     machine = machine.override(split_settings(settings, None, machine).machine)
-    if timeline is not None and not timeline.parent.is_dir():
-        raise InputError(f"timeline {timeline} must be in a folder that exists")
-    if out is not None:
-        run_folder.claim(out)
+    for name, file in (("timeline", wanted.timeline), ("rows", wanted.rows)):
+        if file is not None and not file.parent.is_dir():
+            raise InputError(f"{name} {file} must be in a folder that exists")
+    if wanted.rows is not None and not machine.answers_rows:
+        raise InputError(
+            f"rows must be left out on {machine.name}, only spatten-rtl answers row by row"
+        )
+    if wanted.folder is not None:
+        run_folder.claim(wanted.folder)
     with Phases(visible) as phase:
         with phase("read the trace"):
-            trace = open_trace(path)
+            trace = open_trace(path, iteration)
         with phase(f"simulate on {machine.name}"):
-            heads = TIMELINE_HEADS if timeline is not None or out is not None else 0
-            result = simulate(trace, machine, heads)
-        _write_single(result, machine, out, timeline, phase)
+            drawn = wanted.timeline is not None or wanted.folder is not None
+            result = simulate(trace, machine, TIMELINE_HEADS if drawn else 0)
+        _write_single(result, machine, wanted, phase)
     return result
 
 
-def _write_single(
-    result: Result, machine: Machine, out: Path | None, timeline: Path | None, phase: Phases
-) -> None:
+def _write_single(result: Result, machine: BareMachine, wanted: Outputs, phase: Phases) -> None:
     from reports.chrome_trace import write_chrome_trace
 
-    if timeline is not None:
-        write_chrome_trace([result], timeline)
+    if wanted.timeline is not None:
+        write_chrome_trace([result], wanted.timeline)
+    if wanted.rows is not None and result.responses is not None:
+        result.responses.to_csv(wanted.rows, index=False)
+    out = wanted.folder
     if out is None:
         return
     save_results([result], out)

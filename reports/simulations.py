@@ -16,7 +16,7 @@ from reports.console import Phases
 from reports.run_folder import cores
 
 if TYPE_CHECKING:
-    from sim.machines.base import Machine
+    from sim.machines.base import BareMachine
     from sim.result import Result
     from workloads.trace import Trace
 
@@ -27,7 +27,7 @@ Timed = tuple[float, "Result"]
 class _Task:
     name: str
     trace: Trace
-    machine: Machine
+    machine: BareMachine
     heads: int
     future: Future[Timed] | None = None
     result: Result | None = None
@@ -66,7 +66,7 @@ class Simulations:
                 process.terminate()
         self._helper.shutdown(cancel_futures=True)
 
-    def add(self, trace: Trace, machine: Machine, heads: int) -> None:
+    def add(self, trace: Trace, machine: BareMachine, heads: int) -> None:
         """Queue one simulation that records a timeline of its first `heads` heads."""
         name = f"simulate {trace.header.method} on {machine.name}"
         task = _Task(name, trace, machine, heads)
@@ -119,7 +119,7 @@ def _warm() -> None:
         import_module(name)
 
 
-def _simulate(trace: Trace, machine: Machine, heads: int) -> Timed:
+def _simulate(trace: Trace, machine: BareMachine, heads: int) -> Timed:
     from sim.run import simulate
 
     started = time.perf_counter()

@@ -35,6 +35,7 @@ ROW_COLUMNS: dict[str, str] = {
     "dram_useful_bytes": "bytes of the rows that were asked for",
     "dram_transferred_bytes": "bytes moved: whole DRAM transactions",
     "dram_requests": "DRAM read transactions",
+    "dram_reads_per_channel": "the same by channel; spatten-rtl lists the last channel first",
     "dram_row_hits": "requests that found their row open",
     "dram_activates": "row activations",
     "dram_gb_per_s": "transferred bytes / latency, 1e9 B/s",
@@ -107,6 +108,9 @@ class Result:
 
     row: dict[str, Any]
     tables: dict[str, pd.DataFrame]
+    responses: pd.DataFrame | None = None
+    """Clock of the response to each row of the workload, in order: columns request,
+    response_cycle. None where a machine does not answer row by row."""
 
 
 def save_results(results: list[Result], folder: Path) -> None:

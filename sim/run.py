@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from sim.energy.account import price, price_layers
 from sim.energy.tables import SPATTEN_40NM, at_clock
-from sim.machines.base import Machine
+from sim.machines.base import BareMachine
 from sim.operations import lower, sparsity_table
 from sim.result import Result
-from sim.summary import event_table, flat_row, layer_table, traffic_table, unit_table
+from sim.summary import (
+    event_table,
+    flat_row,
+    layer_table,
+    traffic_table,
+    unit_table,
+)
 from workloads.trace import Trace
 
 
-def simulate(trace: Trace, machine: Machine, timeline_heads: int = 0) -> Result:
+def simulate(trace: Trace, machine: BareMachine, timeline_heads: int = 0) -> Result:
     """Run every attention head of a trace on a machine.
 
     Args:
@@ -22,8 +28,8 @@ def simulate(trace: Trace, machine: Machine, timeline_heads: int = 0) -> Result:
     Raises:
         InputError: a head that the machine cannot hold, named by its row.
     """
-    operations = lower(trace, machine.exploits, machine.width_bits)
-    unpruned = lower(trace, (), machine.width_bits)
+    operations = lower(trace, machine.exploits, machine.operand_bits)
+    unpruned = lower(trace, (), machine.operand_bits)
     record = machine.run(trace, operations, timeline_heads)
     layers = layer_table(trace, machine, operations, record)
     events = event_table(machine, operations, record, layers)
@@ -35,7 +41,8 @@ def simulate(trace: Trace, machine: Machine, timeline_heads: int = 0) -> Result:
         "traffic": traffic_table(machine, unpruned, record),
         "events": events,
         "energy": price(events, table),
-        "sparsity": sparsity_table(trace, machine.exploits, machine.width_bits),
+        "sparsity": sparsity_table(trace, machine.exploits, machine.operand_bits),
         "timeline": record.timeline,
     }
-    return Result(flat_row(trace, machine, operations, record, tables), tables)
+    row = flat_row(trace, machine, operations, record, tables)
+    return Result(row, tables, record.responses)

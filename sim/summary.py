@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.machines.base import Machine, Record
+from sim.machines.base import BareMachine, Record
 from sim.operations import Operations, dense_multiplications, plane_bytes
 from sim.units import KIB
 from workloads.trace import Trace
@@ -17,12 +17,12 @@ from workloads.trace import Trace
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def layer_table(trace: Trace, machine: Machine, operations: Operations, record: Record) -> Any:
+def layer_table(trace: Trace, machine: BareMachine, operations: Operations, record: Record) -> Any:
     """Return the `layers` table without its energy."""
     ops = operations
     first = np.searchsorted(ops.group, np.arange(int(ops.group[-1]) + 1))
     spent = np.diff(record.schedule.group_end, prepend=0)
-    transferred = sum(record.transactions.values()) * machine.dram.transaction_bytes
+    transferred = sum(record.transactions.values()) * machine.memory.transaction_bytes
     work = pd.DataFrame(
         {
             "layer": ops.layer,
@@ -39,7 +39,7 @@ def layer_table(trace: Trace, machine: Machine, operations: Operations, record: 
 
 
 def event_table(
-    machine: Machine, operations: Operations, record: Record, layers: pd.DataFrame
+    machine: BareMachine, operations: Operations, record: Record, layers: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the `events` table: counts of each layer.
 
@@ -54,7 +54,7 @@ def event_table(
     counters = record.dram.counters
     by_layer["dram_activate"] = _share_out(int(counters.activates.sum()), moved)
     by_layer["dram_refresh"] = _share_out(int(counters.refreshes.sum()), cycles)
-    by_layer["dram_background"] = cycles * machine.dram.channels * (not machine.dram.ideal)
+    by_layer["dram_background"] = cycles * machine.memory.channels * (not machine.memory.ideal)
     by_layer["sram_leakage"] = cycles * machine.sram_bytes // KIB
     by_layer["logic_leakage"] = cycles * machine.multipliers
     events = by_layer.reset_index().melt("layer", var_name="event", value_name="count")
@@ -71,7 +71,7 @@ def unit_table(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["unit", "state", "cycles"])
 
 
-def traffic_table(machine: Machine, dense: Operations, record: Record) -> pd.DataFrame:
+def traffic_table(machine: BareMachine, dense: Operations, record: Record) -> pd.DataFrame:
     """Return the `traffic` table.
 
     Args:
@@ -90,7 +90,7 @@ def traffic_table(machine: Machine, dense: Operations, record: Record) -> pd.Dat
             "plane": plane,
             "useful_bytes": int(useful.sum()),
             "transferred_bytes": int(
-                record.transactions[tensor, plane].sum() * machine.dram.transaction_bytes
+                record.transactions[tensor, plane].sum() * machine.memory.transaction_bytes
             ),
             "dense_bytes": int(unpruned[tensor].sum()) if plane == "MSB" else 0,
         }
@@ -101,7 +101,7 @@ def traffic_table(machine: Machine, dense: Operations, record: Record) -> pd.Dat
 
 def flat_row(
     trace: Trace,
-    machine: Machine,
+    machine: BareMachine,
     operations: Operations,
     record: Record,
     tables: dict[str, pd.DataFrame],
@@ -137,7 +137,7 @@ def flat_row(
         "latency_ns": seconds * 1e9,
         "bound_compute_cycles": max(int(unit.sum()) for unit in busy.values()),
         "bound_bandwidth_cycles": (
-            0 if machine.dram.ideal else int(np.ceil(transferred / machine.peak_bytes_per_cycle))
+            0 if machine.memory.ideal else int(np.ceil(transferred / machine.peak_bytes_per_cycle))
         ),
         "multiplications": multiplications,
         "multiplications_dense": dense_multiplications(trace),
@@ -148,6 +148,7 @@ def flat_row(
         "dram_useful_bytes": int(traffic["useful_bytes"].sum()),
         "dram_transferred_bytes": transferred,
         "dram_requests": int(counters.requests.sum()),
+        "dram_reads_per_channel": counters.requests.tolist(),
         "dram_row_hits": int(counters.row_hits.sum()),
         "dram_activates": int(counters.activates.sum()),
         "dram_gb_per_s": transferred / seconds / 1e9,

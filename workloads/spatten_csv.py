@@ -65,6 +65,20 @@ class SpattenCsv:
     rows: pd.DataFrame
     footer: str | None = None
 
+    def iteration(self, number: int) -> SpattenCsv:
+        """Return the rows of one iteration.
+
+        Raises:
+            InputError: there are none.
+        """
+        column = self.rows["iteration_id"]
+        if not (column == number).any():
+            raise InputError(
+                f"iteration must be one of the file's {column.min()} to {column.max()}, "
+                f"not {number}"
+            )
+        return SpattenCsv(self.rows[column == number].reset_index(drop=True), self.footer)
+
 
 def read_csv(path: Path) -> SpattenCsv:
     """Read a workload file of the SpAtten authors.
@@ -203,12 +217,31 @@ def check_rows(rows: pd.DataFrame, where: str) -> None:
         ("topk", (topk == -1) | _within(topk, 1, longest), "-1 or from 1 to sentence_length_L"),
         ("topk", ~get["if_topk"] | (topk >= 1), "at least 1 where if_topk is True"),
     ]
+    _check_order(rows, where)
     for name, holds, requirement in requirements:
         if not holds.all():
             row = int(np.argmin(holds))
             raise InputError(
                 f"{where} row {row + 1}: {name} must be {requirement}, not {get[name][row]}"
             )
+
+
+def _check_order(rows: pd.DataFrame, where: str) -> None:
+    """Raise InputError at the first row that comes before the row above it."""
+    same = np.ones(max(len(rows) - 1, 0), np.bool_)  # as far as the columns so far
+    first = len(rows)
+    for name in ("iteration_id", "layer_id", "head_id"):
+        step = np.diff(rows[name].to_numpy())
+        back = np.flatnonzero(same & (step < 0))
+        if back.size and back[0] < first:
+            first, column = int(back[0]), name
+        same &= step == 0
+    if first < len(rows):
+        found = rows[column].to_numpy()
+        raise InputError(
+            f"{where} row {first + 2}: {column} must be at least {found[first]} as in the row "
+            f"before it, not {found[first + 1]}: rows are in order of iteration, layer and head"
+        )
 
 
 def _within(values: Any, low: Any, high: Any) -> Any:

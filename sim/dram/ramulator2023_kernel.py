@@ -1,8 +1,4 @@
-"""The DRAM that SpAtten's released test bench simulates against, clock by clock.
-
-One channel of HBM2 as the Ramulator 2 of 2023 models it, without refresh, behind the bench's own
-limit of 16 reads. What decides a clock is listed in `sim.dram.released`; this file only does it.
-"""
+"""HBM2 as the Ramulator 2 of 2023 models it, clock by clock: see `sim.dram.ramulator2023`."""
 
 from __future__ import annotations
 
@@ -16,7 +12,9 @@ Ints = NDArray[np.int64]
 
 inlined = njit(inline="always")  # a call would copy the whole `Channels`
 
-MAX_OUTSTANDING = 16
+QUEUE_DEPTH = 32  # reads that wait; also the most that can be under way here
+PLACES = QUEUE_DEPTH + 1  # an entry moves up into the place before it
+RING = QUEUE_DEPTH - 1  # mask of a ring of so many
 READ_TO_DATA, ACT_TO_READ, ACT_TO_PRE, ACT_TO_ACT, PRE_TO_ACT, READ_TO_PRE = 11, 7, 17, 19, 7, 3
 GROUP_READ, GROUP_ACT, PSEUDO_READ, PSEUDO_ACT, FOUR_ACT, CHANNEL_ACT = 2, 3, 4, 2, 15, 2
 BANKS, GROUPS, PSEUDO = 32, 8, 2
@@ -26,10 +24,9 @@ CLOSED = -1
 
 CLOCK, PENDING, WAITING, OPENED, ISSUED, RETURNED, POPPED, TRY_AT, ACT_AT = range(9)
 HITS, MISSES, CONFLICTS, LATENCY, READS = range(9, 14)
-"""Columns of `Channels.counts`: clock; reads in the bench's limit; reads that wait in the queue;
-reads whose row was opened for them; reads issued, returned by the memory, and taken by the
-requester; the first clock at which a command may be ready; the first clock of the next ACT or PRE
-after an ACT; then statistics."""
+"""Columns of `Channels.counts`: clock; reads under way; reads that wait in the queue; reads whose
+row was opened for them; reads issued, returned by the memory, and taken by the requester; the first
+clock at which a command may be ready; that of an ACT or PRE after an ACT; then statistics."""
 
 ROW, BANK_READ, BANK_ACT, BANK_PRE = range(4)
 
@@ -38,10 +35,10 @@ class Channels(NamedTuple):
     """State of all channels; first axis: channel."""
 
     counts: Ints  # (channel, 14)
-    queue: Ints  # (channel, 17, 4): bank, row, arrival, number; oldest first
-    counted: Ints  # (channel, 17): 1 once a queued read was counted as hit, miss or conflict
-    opened: Ints  # (channel, 16, 4): as `queue`, in order of their ACT
-    back: Ints  # (channel, 16, 2): clock of an issued read's data, and its number, a ring
+    queue: Ints  # (channel, 33, 4): bank, row, arrival, number; oldest first
+    counted: Ints  # (channel, 33): 1 once a queued read was counted as hit, miss or conflict
+    opened: Ints  # (channel, 33, 4): as `queue`, in order of their ACT
+    back: Ints  # (channel, 32, 2): clock of an issued read's data, and its number, a ring
     bank: Ints  # (channel, 4, 32)
     group: Ints  # (channel, 2, 8): first clock of the next read, of the next ACT
     pseudo: Ints  # (channel, 2, 2): as `group`
@@ -52,10 +49,10 @@ def idle_channels(channels: int) -> Channels:
     """Return channels at clock 0, all banks closed."""
     state = Channels(
         counts=np.zeros((channels, 14), np.int64),
-        queue=np.zeros((channels, MAX_OUTSTANDING + 1, 4), np.int64),
-        counted=np.zeros((channels, MAX_OUTSTANDING + 1), np.int64),
-        opened=np.zeros((channels, MAX_OUTSTANDING, 4), np.int64),
-        back=np.zeros((channels, MAX_OUTSTANDING, 2), np.int64),
+        queue=np.zeros((channels, PLACES, 4), np.int64),
+        counted=np.zeros((channels, PLACES), np.int64),
+        opened=np.zeros((channels, PLACES, 4), np.int64),
+        back=np.zeros((channels, QUEUE_DEPTH, 2), np.int64),
         bank=np.zeros((channels, 4, BANKS), np.int64),
         group=np.zeros((channels, 2, GROUPS), np.int64),
         pseudo=np.zeros((channels, 2, PSEUDO), np.int64),
@@ -67,10 +64,10 @@ def idle_channels(channels: int) -> Channels:
 
 
 @inlined
-def accept(state: Channels, c: int, address: int) -> bool:
-    """Let one read enter, unless `MAX_OUTSTANDING` are in; the address is the channel's own."""
+def accept(state: Channels, c: int, address: int, outstanding: int) -> bool:
+    """Let one read enter, unless so many are under way; the address is the channel's own."""
     count = state.counts[c]
-    if count[PENDING] >= MAX_OUTSTANDING:
+    if count[PENDING] >= outstanding:
         return False
     place = state.queue[c, count[WAITING]]
     pseudo, group, bank = (address >> 9) & 1, (address >> 10) & 3, (address >> 12) & 3
@@ -103,7 +100,7 @@ def tick(state: Channels, c: int) -> None:
     count = state.counts[c]
     count[CLOCK] += 1
     now = count[CLOCK]
-    if count[RETURNED] < count[ISSUED] and state.back[c, count[RETURNED] & 15, 0] <= now:
+    if count[RETURNED] < count[ISSUED] and state.back[c, count[RETURNED] & RING, 0] <= now:
         count[RETURNED] += 1
     if count[TRY_AT] > now:
         return
@@ -172,8 +169,8 @@ def issue_read(state: Channels, c: int, now: int, b: int, arrival: int, number: 
     state.bank[c, BANK_PRE, b] = max(state.bank[c, BANK_PRE, b], now + READ_TO_PRE)
     state.group[c, 0, b >> 2] = now + GROUP_READ
     state.pseudo[c, 0, b >> 4] = now + PSEUDO_READ
-    state.back[c, count[ISSUED] & 15, 0] = now + READ_TO_DATA
-    state.back[c, count[ISSUED] & 15, 1] = number
+    state.back[c, count[ISSUED] & RING, 0] = now + READ_TO_DATA
+    state.back[c, count[ISSUED] & RING, 1] = number
     count[ISSUED] += 1
     count[LATENCY] += now + READ_TO_DATA - arrival
 
@@ -237,12 +234,12 @@ def run_stream(
     """Send reads to channel 0, one a clock, at most so many outstanding; note their clocks."""
     sent = returned = 0
     while returned < addresses.size:
-        if sent < addresses.size and sent - returned < outstanding:
-            accepted[sent] = state.counts[0, CLOCK]
-            accept(state, 0, addresses[sent])
+        clock = state.counts[0, CLOCK]
+        if sent < addresses.size and accept(state, 0, addresses[sent], outstanding):
+            accepted[sent] = clock
             sent += 1
         tick(state, 0)
         if returned < state.counts[0, RETURNED]:
-            done[state.back[0, returned & 15, 1]] = state.counts[0, CLOCK]
+            done[state.back[0, returned & RING, 1]] = state.counts[0, CLOCK]
             take(state, 0)
             returned += 1

@@ -7,17 +7,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from sim.machines.base import Machine
+from sim.machines.base import BareMachine
 from sim.machines.dense import Dense
 from sim.machines.spatten import SpAtten
+from sim.machines.spatten_rtl import SpAttenRtl
 from workloads.config import unknown_name
 from workloads.errors import InputError
 
-MACHINES: dict[str, type[Machine]] = {machine.name: machine for machine in (SpAtten, Dense)}
+_ALL: tuple[type[BareMachine], ...] = (SpAtten, SpAttenRtl, Dense)
+MACHINES: dict[str, type[BareMachine]] = {machine.name: machine for machine in _ALL}
 """The only list of machines: name -> configuration class."""
 
 
-def make_machine(name: str, settings: Mapping[str, Any] | None = None) -> Machine:
+def make_machine(name: str, settings: Mapping[str, Any] | None = None) -> BareMachine:
     """Return a machine by name, or from a TOML file, with some fields changed.
 
     A TOML file names its `base` machine; all other keys are fields, tables are groups.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,7 @@ from sim.blocks.buffer import BufferConfig
 from sim.blocks.fetch import FetchConfig
 from sim.blocks.softmax import SoftmaxConfig
 from sim.dram.hbm2 import HBM2_2GBPS
-from sim.dram.model import Dram
+from sim.dram.model import Counters
 from sim.dram.spec import IDEAL_MEMORY, DramSpec
 from sim.machines.pipeline import Schedule
 from sim.operations import Operations
@@ -34,6 +34,14 @@ COMMON_FIDELITY = (
 """Fidelity of what all machines share."""
 
 
+class HasCounters(Protocol):
+    """A memory after a run."""
+
+    @property
+    def counters(self) -> Counters:
+        """What it did."""
+
+
 @dataclass(frozen=True)
 class Record:
     """What happened in one run, before it is priced and summed up."""
@@ -44,18 +52,84 @@ class Record:
     useful_bytes: dict[tuple[str, str], IntArray]  # (tensor, plane) -> (operations,)
     transactions: dict[tuple[str, str], IntArray]  # (tensor, plane) -> (operations,)
     multiplications: IntArray  # (operations,)
-    dram: Dram
+    dram: HasCounters
     topk_data: str  # recorded, drawn, or none
     timeline: pd.DataFrame
+    responses: pd.DataFrame | None = None  # clock of each answer, where rows are requests
 
 
-class Machine(Config):
+class BareMachine(Config):
     """Base of all machine configurations; `sim.run.simulate` is the way to run one."""
 
     name: ClassVar[str]
     description: ClassVar[str]
+    answers_rows: ClassVar[bool] = False  # whether a result tells when each row was answered
+
     clock_hz: float = Field(1e9, gt=0)
     """machine clock, which is also the DRAM's command clock (paper: 1 GHz)"""
+
+    @property
+    @abstractmethod
+    def memory(self) -> DramSpec:
+        """The DRAM."""
+
+    @property
+    @abstractmethod
+    def operand_bits(self) -> int:
+        """Bits of an operand on chip, and of unquantised operands in DRAM."""
+
+    @property
+    @abstractmethod
+    def exploits(self) -> frozenset[str]:
+        """Kinds of `sim.operations.KINDS` that the machine leaves out of its work."""
+
+    @property
+    @abstractmethod
+    def multipliers(self) -> int:
+        """Multipliers that can work in one cycle."""
+
+    @property
+    @abstractmethod
+    def sram_bytes(self) -> int:
+        """Size of the K and V buffers."""
+
+    @property
+    def peak_gops(self) -> float:
+        """2 x multipliers x clock, 1e9 operations per second."""
+        return 2 * self.multipliers * self.clock_hz / 1e9
+
+    @property
+    def peak_bytes_per_cycle(self) -> float:
+        """Data pins of all pseudo-channels together."""
+        dram = self.memory
+        return dram.channels * dram.pseudo_channels * dram.transaction_bytes / dram.n_bl
+
+    @property
+    def ideal(self) -> tuple[str, ...]:
+        """Names of the parts that are idealised; every result shows them."""
+        return (IDEAL_MEMORY,) if self.memory.ideal else ()
+
+    @property
+    @abstractmethod
+    def fidelity(self) -> tuple[str, ...]:
+        """What the model covers, simplifies and leaves out, one sentence each."""
+
+    @abstractmethod
+    def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
+        """Return the cycles each head needs at least of each unit, in closed form."""
+
+    @abstractmethod
+    def run(self, trace: Trace, operations: Operations, timeline_heads: int) -> Record:
+        """Run all heads.
+
+        Raises:
+            InputError: a head that the machine cannot hold.
+        """
+
+
+class Machine(BareMachine):
+    """Base of machines composed of blocks and a memory."""
+
     width_bits: int = Field(12, ge=2, le=16)
     """bits of an operand on chip, and of unquantised operands in DRAM (paper: 12)"""
     dram: DramSpec = HBM2_2GBPS
@@ -70,40 +144,17 @@ class Machine(Config):
     """softmax unit"""
 
     @property
-    @abstractmethod
-    def exploits(self) -> frozenset[str]:
-        """Kinds of `sim.operations.KINDS` that the machine leaves out of its work."""
+    def memory(self) -> DramSpec:
+        return self.dram
 
     @property
-    @abstractmethod
-    def multipliers(self) -> int:
-        """Multipliers that can work in one cycle."""
+    def operand_bits(self) -> int:
+        return self.width_bits
 
     @property
     def sram_bytes(self) -> int:
         """Size of the K and V buffers."""
         return self.key_buffer.bytes + self.value_buffer.bytes
-
-    @property
-    def peak_gops(self) -> float:
-        """2 x multipliers x clock, 1e9 operations per second."""
-        return 2 * self.multipliers * self.clock_hz / 1e9
-
-    @property
-    def peak_bytes_per_cycle(self) -> float:
-        """Data pins of all pseudo-channels together."""
-        dram = self.dram
-        return dram.channels * dram.pseudo_channels * dram.transaction_bytes / dram.n_bl
-
-    @property
-    def ideal(self) -> tuple[str, ...]:
-        """Names of the parts that are idealised; every result shows them."""
-        return (IDEAL_MEMORY,) if self.dram.ideal else ()
-
-    @property
-    @abstractmethod
-    def fidelity(self) -> tuple[str, ...]:
-        """What the model covers, simplifies and leaves out, one sentence each."""
 
     def check_buffers(self, operations: Operations) -> None:
         """Raise InputError when the longest head of any width does not fit the buffers."""
@@ -117,15 +168,3 @@ class Machine(Config):
                 worst = of_dim[np.argmax(rows[of_dim])]
                 where = f"attention.parquet row {ops.rows[worst]}"
                 buffer.check(name, int(rows[worst]), dim, where)
-
-    @abstractmethod
-    def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
-        """Return the cycles each head needs at least of each unit, in closed form."""
-
-    @abstractmethod
-    def run(self, trace: Trace, operations: Operations, timeline_heads: int) -> Record:
-        """Run all heads.
-
-        Raises:
-            InputError: a head that the machine cannot hold.
-        """

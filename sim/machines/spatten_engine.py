@@ -42,7 +42,7 @@ class SpAttenEngine:
         self._output_latency = machine.prob_value.latency_cycles
         self._late = late.tolist()
         self._has_lsbs = (operations.k_lsb_bits > 0).tolist()
-        self._recompute = _recompute_flags(trace, operations)
+        self._recompute = recompute_flags(trace, operations)
         self._values_match = (operations.values == operations.values_fetched).tolist()
         dims = operations.head_dim.tolist()
         self._per_score = [machine.query_key.scores_per_cycle(dim) for dim in dims]
@@ -205,7 +205,7 @@ def _fill_heads(heads: IntArray, machine: SpAtten, operations: Operations) -> li
     return cycles
 
 
-def _recompute_flags(trace: Trace, operations: Operations) -> list[BoolArray]:
+def recompute_flags(trace: Trace, operations: Operations) -> list[BoolArray]:
     """Return (queries,) flags of each head; evenly spread where a trace gives only a count."""
     ops = operations
     ids = trace.ragged("attention", "recomputed_queries")

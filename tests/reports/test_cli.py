@@ -17,7 +17,6 @@ from typer.testing import CliRunner, Result
 
 from algos import METHODS
 from reports.cli import app
-from sim.machines import MACHINES
 from workloads.shapes import ModelShape
 from workloads.synthetic import shape_trace
 from workloads.trace import read_trace, write_trace
@@ -116,6 +115,73 @@ def test_settings_change_the_machine(trace_folder: Path) -> None:
     assert json.loads(slow.stdout)["config_hash"] != json.loads(fast.stdout)["config_hash"]
 
 
+CSV_HEADER = (
+    "iteration_id,layer_id,head_id,embedding_length_D,sentence_length_L,key_fetch_num,"
+    "quant_key_bit,quant_query_bit,auto_requant_thres,if_requant,auto_requant_incre,"
+    "value_fetch_num,quant_value_bit,if_accumulate_importance,if_rescale_previous_importance,"
+    "if_topk,topk\n"
+)
+
+
+def write_workload(path: Path, *rows: str) -> Path:
+    """Write a SpAtten workload; a row is `iteration,head,keys,key bits,values`."""
+    lines = []
+    for row in rows:
+        iteration, head, keys, bits, values = row.split(",")
+        lines.append(
+            f"{iteration},0,{head},64.0,200,{keys},{bits},-1,-1,False,-1,{values},8,"
+            "False,False,False,-1\n"
+        )
+    path.write_text(CSV_HEADER + "".join(lines))
+    return path
+
+
+def test_released_rtl_answers_row_by_row(tmp_path: Path) -> None:
+    csv = write_workload(tmp_path / "w.csv", "0,0,64,8,64", "0,1,96,8,32", "1,0,100,8,100")
+    rows = tmp_path / "rows.csv"
+    common = ("simulate", csv, "--machine", "spatten-rtl", "--set", "num_bufline=128", "--json")
+    row = json.loads(invoke(*common, "--rows", rows).stdout)
+    header, *answers = rows.read_text().splitlines()
+    assert header == "request,response_cycle"
+    assert [int(line.partition(",")[0]) for line in answers] == [0, 1, 2]
+    assert int(answers[-1].partition(",")[2]) == row["cycles"]
+    assert sum(row["dram_reads_per_channel"]) == 2 * (2 * 64 + 96 + 32 + 2 * 104)
+    alone = json.loads(invoke(*common, "--rows", rows, "--iteration", "1").stdout)
+    assert alone["dram_requests"] == 2 * 2 * 104
+    assert len(rows.read_text().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("row", "options", "sentence"),
+    [
+        ("0,0,64,5,64", (), "row 1 (iteration 0, layer 0, head 0): quant_key_bit must be -1, 6,"),
+        ("0,0,64,8,0", (), "attention.parquet row 0: values must be at least 1"),
+        ("0,0,64,8,65", (), "row 1: value_fetch_num must be from 0 to key_fetch_num, not 65"),
+        ("0,0,64,8,64", ("--set", "num_bufline=96"), "num_bufline must be a power of two, not 96"),
+        ("0,0,200,8,200", ("--set", "num_bufline=128"), "key_fetch_num must be at most 128, what"),
+        ("0,0,64,8,64", ("--iteration", "3"), "iteration must be one of the file's 0 to 0, not 3"),
+        ("0,0,64,8,64", ("--rows", "no/rows.csv"), "rows no/rows.csv must be in a folder that"),
+    ],
+)
+def test_what_the_released_rtl_cannot_run(
+    tmp_path: Path, row: str, options: tuple[str, ...], sentence: str
+) -> None:
+    csv = write_workload(tmp_path / "w.csv", row)
+    result = invoke("simulate", csv, "--machine", "spatten-rtl", *options)
+    assert result.exit_code == 2
+    assert sentence in " ".join(result.stderr.split())
+    assert result.stdout == ""
+
+
+def test_rows_and_iterations_where_there_are_none(trace_folder: Path, tmp_path: Path) -> None:
+    result = invoke("simulate", trace_folder, "--rows", tmp_path / "rows.csv")
+    assert result.exit_code == 2
+    assert "rows must be left out on spatten, only spatten-rtl answers row by row" in result.stderr
+    result = invoke("simulate", trace_folder, "--iteration", "0")
+    assert result.exit_code == 2
+    assert "which is not a workload CSV" in result.stderr
+
+
 def test_run_of_a_shape(tmp_path: Path) -> None:
     """The whole job without a model: three traces, two of them on both machines, and a report."""
     out = tmp_path / "run"
@@ -123,7 +189,7 @@ def test_run_of_a_shape(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     pairs = {(row["method"], row["machine"]) for row in found["results"]}
-    both = {(method, machine) for method in METHODS for machine in MACHINES}
+    both = {(method, machine) for method in METHODS for machine in ("spatten", "dense")}
     assert pairs == both - {("random", "dense")}
     assert all(row["synthetic"] for row in found["results"])
     assert result.stderr == ""
@@ -149,7 +215,7 @@ def test_a_control_can_be_studied_itself(tmp_path: Path, method: str) -> None:
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     machines = [row["machine"] for row in found["results"] if row["method"] == method]
-    assert sorted(machines) == sorted(MACHINES)
+    assert sorted(machines) == ["dense", "spatten"]
     assert (out / "report.html").is_file()
 
 

@@ -1,5 +1,7 @@
 """Small traces for the machines."""
 
+import dataclasses
+
 import pytest
 
 from workloads.shapes import ModelShape
@@ -45,3 +47,10 @@ def dense_trace(make_trace):
 @pytest.fixture(scope="session")
 def pruned_trace(make_trace):
     return make_trace(sequences=2, generate=3, **PRUNED)
+
+
+@pytest.fixture(scope="session")
+def wide_trace(make_trace):
+    """Return a pruned trace of 64-wide heads, the only ones that every machine runs."""
+    shape = dataclasses.replace(TINY, head_dim=64, hidden=256)
+    return make_trace(shape=shape, sequences=2, generate=3, **PRUNED)

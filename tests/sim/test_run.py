@@ -9,8 +9,8 @@ from sim.run import simulate
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_row_and_tables_have_the_documented_columns(pruned_trace, name):
-    result = simulate(pruned_trace, make_machine(name), timeline_heads=3)
+def test_row_and_tables_have_the_documented_columns(wide_trace, name):
+    result = simulate(wide_trace, make_machine(name), timeline_heads=3)
     assert list(result.row) == list(ROW_COLUMNS)
     assert set(result.tables) == set(TABLE_COLUMNS)
     for table, columns in TABLE_COLUMNS.items():
@@ -25,8 +25,8 @@ def test_the_timeline_is_limited_and_ordered(pruned_trace):
     assert simulate(pruned_trace, make_machine("spatten")).tables["timeline"].empty
 
 
-def test_results_are_saved_with_their_method_and_machine(pruned_trace, tmp_path):
-    results = [simulate(pruned_trace, make_machine(name)) for name in MACHINES]
+def test_results_are_saved_with_their_method_and_machine(wide_trace, tmp_path):
+    results = [simulate(wide_trace, make_machine(name)) for name in MACHINES]
     save_results(results, tmp_path)
     rows = pd.read_parquet(tmp_path / "results.parquet")
     assert rows["machine"].tolist() == list(MACHINES)

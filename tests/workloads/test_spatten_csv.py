@@ -101,7 +101,7 @@ def test_large_file_is_fast(tmp_path: Path) -> None:
 def workloads(draw: st.DrawFn) -> SpattenCsv:
     bits = st.sampled_from([-1, 6, 8, 10, 12, 16])
     rows = []
-    for key in draw(st.sets(st.tuples(*[st.integers(0, 3)] * 3), max_size=12)):
+    for key in sorted(draw(st.sets(st.tuples(*[st.integers(0, 3)] * 3), max_size=12))):
         length = draw(st.integers(1, 2000))
         keys = draw(st.integers(1, length))
         topk = draw(st.just(-1) | st.integers(1, length))
@@ -301,6 +301,12 @@ GOOD = "0,0,0,64.0,10,10,-1,-1,-1,False,-1,10,-1,False,False,False,-1"
          " row 1: topk must be at least 1 where if_topk is True, not -1"),
         (f"{HEADER}\n-1{GOOD[1:]}", " row 1: iteration_id must be from 0 to 2147483647, not -1"),
         (f"{HEADER}\n0,5000{GOOD[3:]}", " row 1: layer_id must be from 0 to 1023, not 5000"),
+        (f"{HEADER}\n{GOOD}\n0,3{GOOD[3:]}\n0,2{GOOD[3:]}",
+         " row 3: layer_id must be at least 3 as in the row before it, not 2: rows are in order of "
+         "iteration, layer and head"),
+        (f"{HEADER}\n0,1,5{GOOD[5:]}\n1,0,0{GOOD[5:]}\n1,0,2{GOOD[5:]}\n1,0,1{GOOD[5:]}",
+         " row 4: head_id must be at least 2 as in the row before it, not 1: rows are in order of "
+         "iteration, layer and head"),
         (f"{HEADER}\n{',' * 16}", " row 1: iteration_id must be an integer, not ''"),
         (f"{HEADER}\nconfigs/a.yml{',' * 16}\n{GOOD}",
          " row 1: iteration_id must be an integer, not 'configs/a.yml'"),

@@ -41,6 +41,7 @@ from sim.machines.spatten_rtl.layout import (
     LOADER_POPS,
     LOADER_PUSHED,
     LOADER_VISIBLE,
+    OUTSTANDING,
     POPS,
     PUSHED,
     REFUSED,
@@ -258,9 +259,9 @@ def clock_memory(state: State, memory: Channels, sizes: Sizes) -> None:
     for c in range(sizes.channels):
         channel = state.channel[c]
         if channel[REFUSED] >= 0:
-            if accept(memory, c, channel[REFUSED]):
+            if accept(memory, c, channel[REFUSED], OUTSTANDING):
                 channel[REFUSED] = -1
-        elif channel[SENT] >= 0 and not accept(memory, c, channel[SENT]):
+        elif channel[SENT] >= 0 and not accept(memory, c, channel[SENT], OUTSTANDING):
             channel[REFUSED] = channel[SENT]
         if channel[ANSWER] == 0 and take(memory, c):
             channel[ANSWER] = 1

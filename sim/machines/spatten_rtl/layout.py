@@ -26,6 +26,7 @@ RESET_CYCLES = 16
 MANAGER_READY = 32  # the buffer managers clear 16 tags after reset
 HANDLES = 16
 RECYCLE_CYCLES = 3  # from a release to the allocator's seeing it
+OUTSTANDING = 16  # reads of a channel that the bench's driver lets be under way
 NEVER = 1 << 62
 
 (

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sim.dram.ramulator2023_kernel import Channels, idle_channels
+from sim.dram.ramulator2023 import ReleasedDram
+from sim.dram.ramulator2023_kernel import LATENCY, Channels, idle_channels
 from sim.machines.spatten_rtl import layout
 from sim.machines.spatten_rtl.kernel import run
 from sim.machines.spatten_rtl.layout import Ints, Sizes, State, idle_state
@@ -26,6 +27,16 @@ class Run:
     memory: Channels
 
     @property
+    def responses(self) -> Ints:
+        """(request,): clock of each response."""
+        return self.state.responses
+
+    @property
+    def dram(self) -> ReleasedDram:
+        """The memory, for its counters."""
+        return ReleasedDram(self.memory)
+
+    @property
     def sram_accesses(self) -> Ints:
         """(2, 2, 2): K and V; bank; reads and writes of each of its 12 bit-plane RAMs."""
         columns = [[layout.BUFFER_READS + bank, layout.BUFFER_WRITES + bank] for bank in range(2)]
@@ -37,6 +48,11 @@ class Run:
         lane = self.state.lane
         reads = np.full(len(lane), lane[0, layout.RESULT_POPS])
         return np.stack([reads, lane[:, layout.RESULT_PUSHED]], axis=1)
+
+    @property
+    def dram_latency_sum_cycles(self) -> int:
+        """Cycles from a read's entering the memory to its data, over all reads."""
+        return int(self.memory.counts[:, LATENCY].sum())
 
     @property
     def unit_cycles(self) -> dict[str, dict[str, int]]:

@@ -6,10 +6,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sim.machines import MACHINES, make_machine
+from sim.machines.base import Machine
 from sim.operations import lower, multiplications, plane_bytes
 from sim.run import simulate
 
-MODES = [(name, {}) for name in MACHINES] + [("spatten", {"prefill_value_pruning": "true"})]
+COMPOSED = [name for name, kind in MACHINES.items() if issubclass(kind, Machine)]
+"""The released RTL rounds its counts up: its own test keeps its books."""
+
+MODES = [(name, {}) for name in COMPOSED] + [("spatten", {"prefill_value_pruning": "true"})]
 
 shares = st.sampled_from([1.0, 0.75, 0.5, 0.2])
 traces = st.fixed_dictionaries(
@@ -75,8 +79,8 @@ def test_laws(make_trace, name, changes, case):
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_the_same_run_gives_the_same_result(pruned_trace, name):
-    first, again = (simulate(pruned_trace, make_machine(name), 5) for _ in range(2))
+def test_the_same_run_gives_the_same_result(wide_trace, name):
+    first, again = (simulate(wide_trace, make_machine(name), 5) for _ in range(2))
     assert first.row == again.row
     for table, rows in first.tables.items():
         assert rows.equals(again.tables[table]), table

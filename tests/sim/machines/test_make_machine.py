@@ -12,6 +12,13 @@ def test_every_machine_describes_itself(name):
     assert machine.name == name
     assert machine.description
     assert all(line.endswith(".") for line in machine.fidelity)
+    assert machine.peak_gops > 0
+    assert machine.peak_bytes_per_cycle > 0
+
+
+@pytest.mark.parametrize("name", ["spatten", "dense"])
+def test_the_control_has_the_same_multipliers_and_memory(name):
+    machine = make_machine(name)
     assert machine.multipliers == 1024
     assert machine.peak_bytes_per_cycle == 512
 
@@ -31,7 +38,7 @@ def test_a_toml_file_is_a_machine(tmp_path):
 @pytest.mark.parametrize(
     ("name", "changes", "sentence"),
     [
-        ("spaten", {}, r"^machine must be one of spatten, dense, not 'spaten' \(did you mean"),
+        ("spaten", {}, r"^machine must be one of spatten, .*, not 'spaten' \(did you mean"),
         ("spatten", {"value_topk.lanes": "6"}, r"^TopK lanes must be a power of 2, not 6$"),
         ("spatten", {"topk.lanes": "8"}, r"^field of SpAtten must be one of .*, not 'topk'"),
         ("spatten", {"clock_hz": "0"}, r"^SpAtten clock_hz must be greater than 0, not '0'$"),
