@@ -1,0 +1,1 @@
+"""Papers reproduced: what was published, beside what the models give."""
