@@ -7,14 +7,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from sim.machines.a3 import A3
 from sim.machines.base import BareMachine
 from sim.machines.dense import Dense
+from sim.machines.mnnfast import MnnFast
 from sim.machines.spatten import SpAtten
+from sim.machines.spatten_eighth import SpAttenEighth
 from sim.machines.spatten_rtl import SpAttenRtl
 from workloads.config import unknown_name
 from workloads.errors import InputError
 
-_ALL: tuple[type[BareMachine], ...] = (SpAtten, SpAttenRtl, Dense)
+_ALL: tuple[type[BareMachine], ...] = (
+    SpAtten,
+    SpAttenEighth,
+    SpAttenRtl,
+    A3,
+    MnnFast,
+    Dense,
+)
 MACHINES: dict[str, type[BareMachine]] = {machine.name: machine for machine in _ALL}
 """The only list of machines: name -> configuration class."""
 
