@@ -114,6 +114,10 @@ class BareMachine(Config):
     def fidelity(self) -> tuple[str, ...]:
         """What the model covers, simplifies and leaves out, one sentence each."""
 
+    def adapt(self, operations: Operations) -> Operations:
+        """Return the heads as the machine runs them, where it departs from the trace's."""
+        return operations
+
     @abstractmethod
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
         """Return the cycles each head needs at least of each unit, in closed form."""

@@ -140,7 +140,7 @@ def test_wider_selection_is_faster(make_trace, knob, values):
 def test_cascade_selection_is_exposed_or_hidden(make_trace):
     trace = make_trace(64, token_keep=[1, 0.5, 0.25])
     exposed = simulate(trace, make_machine("spatten"))
-    hidden = simulate(trace, make_machine("spatten", {"hide_cascade_topk": "true"}))
+    hidden = simulate(trace, make_machine("spatten", {"flow.cascade_topk": "hidden"}))
     busy = (
         exposed.tables["units"]
         .set_index(["unit", "state"])["cycles"]["cascade top-k", "busy"]
