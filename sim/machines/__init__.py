@@ -10,11 +10,12 @@ from typing import Any
 from sim.machines.base import BareMachine
 from sim.machines.dense import Dense
 from sim.machines.spatten import SpAtten
+from sim.machines.spatten_e2e import SpAttenE2e
 from sim.machines.spatten_rtl import SpAttenRtl
 from workloads.config import unknown_name
 from workloads.errors import InputError
 
-_ALL: tuple[type[BareMachine], ...] = (SpAtten, SpAttenRtl, Dense)
+_ALL: tuple[type[BareMachine], ...] = (SpAtten, SpAttenE2e, SpAttenRtl, Dense)
 MACHINES: dict[str, type[BareMachine]] = {machine.name: machine for machine in _ALL}
 """The only list of machines: name -> configuration class."""
 

@@ -56,6 +56,16 @@ class Record:
     topk_data: str  # recorded, drawn, or none
     timeline: pd.DataFrame
     responses: pd.DataFrame | None = None  # clock of each answer, where rows are requests
+    products: ProductWork | None = None  # matrix products with weights, where a machine runs them
+
+
+@dataclass(frozen=True)
+class ProductWork:
+    """What the products of a run add to its bounds and its unpruned amounts."""
+
+    busy_cycles: int  # of the arrays, when nothing else runs on them
+    multiplications_dense: int
+    dense_bytes: dict[str, int]  # tensor -> useful bytes without pruning at the on-chip width
 
 
 class BareMachine(Config):

@@ -89,9 +89,7 @@ def make_plan(
     ops = operations
     model = trace.header.model
     bits = stored_bits(ops, fetch)
-    longest = int(np.max(ops.keys_dense))
-    size = -(-longest * int(np.max(ops.head_dim)) * max(fetch.stored_bits) // 8)
-    plane = -(-size // transaction_bytes)
+    plane = _plane_size(operations, fetch, transaction_bytes)
     number = ops.layer * model.heads + ops.head
     all_heads = model.layers * model.heads
     keys, values = _row_numbers(trace, operations)
@@ -125,6 +123,21 @@ def make_plan(
             )
         )
     return FetchPlan(*plans)
+
+
+def regions_end(
+    trace: Trace, operations: Operations, fetch: FetchConfig, transaction_bytes: int
+) -> int:
+    """Return the first transaction behind the regions of all heads."""
+    model = trace.header.model
+    planes = len(TENSORS) + len(OPTIONAL_TENSORS)
+    return model.layers * model.heads * planes * _plane_size(operations, fetch, transaction_bytes)
+
+
+def _plane_size(operations: Operations, fetch: FetchConfig, transaction_bytes: int) -> int:
+    longest = int(np.max(operations.keys_dense))
+    size = -(-longest * int(np.max(operations.head_dim)) * max(fetch.stored_bits) // 8)
+    return -(-size // transaction_bytes)
 
 
 def stored_bits(operations: Operations, fetch: FetchConfig) -> dict[tuple[str, str], IntArray]:

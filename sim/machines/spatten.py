@@ -7,6 +7,7 @@ field. The paper's order of work is kept: head by head, query by query.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -28,6 +29,7 @@ from sim.machines.selections import (
     value_selections,
 )
 from sim.machines.spatten_engine import SpAttenEngine
+from sim.machines.spatten_fc import ProductEngine
 from sim.machines.spatten_options import FlowConfig, PrecisionConfig, adapt
 from sim.machines.timeline import timeline_table
 from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations, multiplications
@@ -94,8 +96,7 @@ class SpAtten(Machine):
     @property
     def fidelity(self) -> tuple[str, ...]:
         return (
-            "Attention only, as in the paper's main machine: projections and feed-forward layers "
-            "run elsewhere and cost nothing here.",
+            *self._scope,
             "Heads of a layer run one after another, queries one after another; the next layer "
             "of an input opens when the last head's output and the cascade selections are done. "
             + _CASCADE[self.flow.cascade_topk],
@@ -121,6 +122,13 @@ class SpAtten(Machine):
             "Query heads that share a K/V head fetch it each for itself: the paper has no "
             "grouped-query attention.",
             *COMMON_FIDELITY,
+        )
+
+    @property
+    def _scope(self) -> tuple[str, ...]:
+        return (
+            "Attention only, as in the paper's main machine: projections and feed-forward layers "
+            "run elsewhere and cost nothing here.",
         )
 
     @property
@@ -160,6 +168,9 @@ class SpAtten(Machine):
         tokens, heads = cascade_cycles(cascade, self.cascade_topk, groups)
         waits, flow = self._order(tokens, heads)
         late = operations.step > 0
+        products = self.product_engine(trace, operations, dram)
+        if products is not None:
+            flow = replace(flow, between=products.between)
         engine = SpAttenEngine(self, trace, operations, plan, local, late)
         schedule = Pipeline(
             operations,
@@ -180,7 +191,7 @@ class SpAtten(Machine):
             "busy": cascade_busy,
             "idle": schedule.cycles - cascade_busy,
         }
-        return Record(
+        record = Record(
             schedule=schedule,
             unit_cycles=unit_cycles,
             counts=self._counts(operations, local, cascade, transactions),
@@ -193,6 +204,13 @@ class SpAtten(Machine):
                 operations, schedule, engine.spans(timeline_heads), timeline_heads
             ),
         )
+        return record if products is None else products.add_to(record, operations, timeline_heads)
+
+    def product_engine(
+        self, trace: Trace, operations: Operations, dram: Dram
+    ) -> ProductEngine | None:
+        """Return what runs matrix products with weights between layers; None: nothing does."""
+        return None
 
     def _order(self, tokens: IntArray, heads: IntArray) -> tuple[IntArray, Flow]:
         """Return the cycles from a layer's last output to its decision, and what else waits."""
