@@ -117,9 +117,10 @@ DIFFERENCES: tuple[Difference, ...] = (
         "K and V of a generated token: not stored in SRAM (paper), or always (released RTL).",
     ),
     Difference(
-        "G15", "fetch.stored_bits", (4, 8, 12), ((4, 6, 8),),
-        "Widths in DRAM: 4, 8 and 12 bits (paper); 4, 8 and pairs of 6 packed without gaps "
-        "(released RTL). Other widths take the next larger one.",
+        "G15", "fetch.stored_bits", (4, 8, 12), ((4, 6, 8, 12),),
+        "Widths in DRAM: 4, 8 and 12 bits (paper), or 6 bits packed without gaps too (released "
+        "RTL, in pairs of heads). Other widths take the next larger one; 12+4 bits are fetched as "
+        "such, though a product takes 12.",
     ),
     Difference(
         "G16", None, None, (),

@@ -10,6 +10,7 @@ from numba import njit
 
 from sim.blocks.fetch import FetchConfig, _plane_transactions
 from sim.operations import Operations, plane_bytes, recompute_flags
+from workloads.errors import InputError
 from workloads.trace import Ragged, Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -141,7 +142,20 @@ def _plane_size(operations: Operations, fetch: FetchConfig, transaction_bytes: i
 
 
 def stored_bits(operations: Operations, fetch: FetchConfig) -> dict[tuple[str, str], IntArray]:
-    """Return the bits each plane's elements occupy in DRAM, by (tensor, plane)."""
+    """Return the bits each plane's elements occupy in DRAM, by (tensor, plane).
+
+    Raises:
+        InputError: an operand wider than any stored width, named by row and column.
+    """
+    widest = max(fetch.stored_bits)
+    for name in ("q_bits", "k_bits", "v_bits", "k_lsb_bits", "q_lsb_bits", "v_lsb_bits"):
+        found = getattr(operations, name)
+        if (found > widest).any():
+            at = int(np.argmax(found > widest))
+            raise InputError(
+                f"attention.parquet row {operations.rows[at]}: {name} must be at most {widest}, "
+                f"the widest element in DRAM, not {found[at]}"
+            )
     widths = np.vectorize(fetch.stored_width, otypes=[np.int64])
     return {
         ("K", "MSB"): widths(operations.k_bits),
