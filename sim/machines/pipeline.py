@@ -246,6 +246,7 @@ class Pipeline:
             if not self._flow.prefetch_keys:
                 yield from wait_until(env, engine.next_start)
                 yield from self._turn.put(op)
+                yield env.timeout(0)  # a fetch that need not wait puts the next head in the queue
             if engine.waiting and self._queue.empty:
                 engine.flush()
                 yield from self._settle(engine.finished())
