@@ -30,6 +30,7 @@ class Products:
     attention of group g, the last slot behind that of the last group.
     """
 
+    rows: IntArray  # of matmul.parquet
     slot: IntArray
     group: IntArray  # group of `Operations` whose layer it belongs to
     weights: IntArray  # number of its weight matrix, the same in every step and input
@@ -74,10 +75,11 @@ def lower_products(trace: Trace, operations: Operations, exploits: Collection[st
     matrices, sizes = _matrices(column, operator)
     runs = ~trace.array("matmul", "skipped") & (column["m"] * column["k"] * column["n"] > 0)
     place = _place(operator)
-    order = np.lexsort((place, column["layer"], group, slot))
+    order = np.lexsort((place, group, slot))
     order = order[runs[order]]
     weights_dense = column["k_dense"] * column["n_dense"]
     return Products(
+        rows=order,
         slot=slot[order],
         group=group[order],
         weights=matrices[order],

@@ -60,12 +60,17 @@ def cut(machine: SpAtten, fc: FcConfig, products: Products) -> Tiles:
     Raises:
         InputError: an input too wide for one token to fit.
     """
-    buffer = machine.key_buffer
-    elements = buffer.halves * buffer.rows * buffer.row_channels
+    elements = min(
+        buffer.halves * buffer.rows * buffer.row_channels
+        for buffer in (machine.key_buffer, machine.value_buffer)
+    )
     items = -(-products.k // _CHANNELS)
     if (items * _CHANNELS > elements).any():
-        widest = int(products.k.max())
-        raise InputError(f"matmul.parquet: k must be at most {elements}, one SRAM, not {widest}")
+        at = int(np.argmax(products.k))
+        raise InputError(
+            f"matmul.parquet row {products.rows[at]}: k must be at most {elements}, the elements "
+            f"of one SRAM, not {products.k[at]}"
+        )
     tokens = np.minimum(products.m, elements // (items * _CHANNELS))
     count = -(-products.m // tokens)
     weights = products.k * products.n

@@ -24,6 +24,8 @@ def test_all_products_run_once_in_the_order_of_their_layers(pruned_trace):
     assert products.slot.max() == groups
     first = products.slot == 1  # output, up, down of the first layer; query, key, value of the next
     assert products.group[first].tolist() == [0, 0, 0, 1, 1, 1]
+    between_steps = products.slot == 3  # behind the last layer, before the first of the next token
+    assert products.group[between_steps].tolist() == [2, 2, 2, 3, 3, 3]
     assert products.depends[first].tolist() == [True] * 4 + [False, False]
 
 

@@ -109,7 +109,9 @@ def test_an_input_wider_than_an_sram_is_refused(make_trace):
         source="test",
     )  # fmt: skip
     e2e = machine(key_buffer__rows="64", value_buffer__rows="64")
-    with pytest.raises(InputError, match=r"^matmul.parquet: k must be at most 8192, .* not 9000$"):
+    with pytest.raises(
+        InputError, match=r"^matmul.parquet row 0: k must be at most 8192, .* not 9000$"
+    ):
         simulate(make_trace(4, shape=shape), e2e)
 
 
