@@ -17,6 +17,7 @@ from workloads.errors import InputError
 from workloads.trace import Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 FloatArray = np.ndarray[Any, np.dtype[np.float64]]
 
 VALUE_PREFILL, VALUE_GENERATION = "value (prefill)", "value (generation)"
@@ -65,7 +66,8 @@ class Operations:
     """Heads to run, one entry each, in the order (sequence, step, layer, head).
 
     All arrays are (operations,) int64. `rows` are the rows of attention.parquet they come from;
-    `group` numbers the layers of steps of sequences from 0, without gaps.
+    `group` numbers the layers of steps of sequences from 0, without gaps. `q_lsb_bits` are 0 in a
+    trace: what a machine stores of Q apart is its own choice.
     """
 
     rows: IntArray
@@ -75,6 +77,7 @@ class Operations:
     layer: IntArray
     head: IntArray
     queries: IntArray
+    queries_dense: IntArray
     keys: IntArray
     keys_dense: IntArray
     values: IntArray
@@ -84,6 +87,8 @@ class Operations:
     k_bits: IntArray
     v_bits: IntArray
     k_lsb_bits: IntArray
+    q_lsb_bits: IntArray
+    v_lsb_bits: IntArray
     recomputed: IntArray
 
     def __len__(self) -> int:
@@ -128,9 +133,12 @@ def lower(trace: Trace, exploits: Collection[str], width_bits: int) -> Operation
                 "k_bits",
                 "v_bits",
                 "k_lsb_bits",
+                "v_lsb_bits",
                 "recomputed",
             )
         },
+        q_lsb_bits=np.zeros(len(runs), np.int64),
+        queries_dense=columns["queries_dense"][runs],
         keys_dense=columns["keys_dense"][runs],
         head_dim=columns["head_dim"][runs],
     )
@@ -175,6 +183,23 @@ def multiplications(operations: Operations) -> IntArray:
     rows = (ops.queries + ops.recomputed) * ops.keys + ops.queries * ops.values
     total: IntArray = rows * ops.head_dim
     return total
+
+
+def recompute_flags(trace: Trace, operations: Operations) -> list[BoolArray]:
+    """Return (queries,) flags of each head; evenly spread where a trace gives only a count."""
+    ops = operations
+    ids = trace.ragged("attention", "recomputed_queries")
+    flags = []
+    for row, queries, count in zip(
+        ops.rows.tolist(), ops.queries.tolist(), ops.recomputed.tolist(), strict=True
+    ):
+        needs = np.full(queries, count == queries)
+        if 0 < count < queries and ids.given[row]:
+            needs[ids.row(row)] = True
+        elif 0 < count < queries:
+            needs[np.arange(count) * queries // count] = True
+        flags.append(needs)
+    return flags
 
 
 def plane_bytes(rows: IntArray, head_dim: IntArray, bits: IntArray) -> IntArray:
@@ -237,7 +262,7 @@ def _climb_precision(
     alive = columns["alive"]
     for name in ("q_bits", "k_bits", "v_bits"):
         work[name] = np.where(alive & exploited, columns[name], width_bits)
-    for name in ("k_lsb_bits", "recomputed"):
+    for name in ("k_lsb_bits", "v_lsb_bits", "recomputed"):
         work[name] = np.where(alive & exploited & runs, columns[name], 0)
 
 

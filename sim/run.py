@@ -28,7 +28,7 @@ def simulate(trace: Trace, machine: BareMachine, timeline_heads: int = 0) -> Res
     Raises:
         InputError: a head that the machine cannot hold, named by its row.
     """
-    operations = lower(trace, machine.exploits, machine.operand_bits)
+    operations = machine.adapt(lower(trace, machine.exploits, machine.operand_bits))
     unpruned = lower(trace, (), machine.operand_bits)
     record = machine.run(trace, operations, timeline_heads)
     layers = layer_table(trace, machine, operations, record)

@@ -80,10 +80,12 @@ def traffic_table(machine: BareMachine, dense: Operations, record: Record) -> pd
         record: what happened.
     """
     unpruned = {
-        "Q": plane_bytes(dense.queries, dense.head_dim, dense.q_bits),
-        "K": plane_bytes(dense.keys, dense.head_dim, dense.k_bits),
-        "V": plane_bytes(dense.values, dense.head_dim, dense.v_bits),
+        "Q": int(plane_bytes(dense.queries, dense.head_dim, dense.q_bits).sum()),
+        "K": int(plane_bytes(dense.keys, dense.head_dim, dense.k_bits).sum()),
+        "V": int(plane_bytes(dense.values, dense.head_dim, dense.v_bits).sum()),
     }
+    if record.products is not None:
+        unpruned |= record.products.dense_bytes
     rows = [
         {
             "tensor": tensor,
@@ -92,7 +94,7 @@ def traffic_table(machine: BareMachine, dense: Operations, record: Record) -> pd
             "transferred_bytes": int(
                 record.transactions[tensor, plane].sum() * machine.memory.transaction_bytes
             ),
-            "dense_bytes": int(unpruned[tensor].sum()) if plane == "MSB" else 0,
+            "dense_bytes": unpruned[tensor] if plane == "MSB" else 0,
         }
         for (tensor, plane), useful in record.useful_bytes.items()
     ]
@@ -135,12 +137,14 @@ def flat_row(
         "clock_hz": machine.clock_hz,
         "cycles": cycles,
         "latency_ns": seconds * 1e9,
-        "bound_compute_cycles": max(int(unit.sum()) for unit in busy.values()),
+        "bound_compute_cycles": max(int(unit.sum()) for unit in busy.values())
+        + (record.products.busy_cycles if record.products else 0),
         "bound_bandwidth_cycles": (
             0 if machine.memory.ideal else int(np.ceil(transferred / machine.peak_bytes_per_cycle))
         ),
         "multiplications": multiplications,
-        "multiplications_dense": dense_multiplications(trace),
+        "multiplications_dense": dense_multiplications(trace)
+        + (record.products.multiplications_dense if record.products else 0),
         "throughput_gops": 2 * multiplications / seconds / 1e9,
         "operational_intensity": 2 * multiplications / max(transferred, 1),
         "peak_gops": machine.peak_gops,

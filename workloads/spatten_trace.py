@@ -25,9 +25,10 @@ def to_trace(workload: SpattenCsv, name: str) -> Trace:
 
     Iteration i, a generated token, is step i + 1; rows of one head in one iteration are queries.
     Heads that a layer of a step does not list are pruned heads. Bits: -1 becomes 12, the on-chip
-    width, and no LSBs; wider operands (queries of 16 bits) are cut to 12 likewise. A row that
-    needs LSBs in a file without an increment gets the 4 bits of the release, and none if its K is
-    unquantised. `tokens` counts what a layer attends to. No scores and no identities are known.
+    width, and no LSBs; wider queries (16 bits in the released files) are cut to 12 likewise. A row
+    that needs LSBs in a file without an increment gets the 4 bits of the release, and none if its
+    K is unquantised. `tokens` counts what a layer attends to. Neither scores nor identities are
+    known.
 
     Raises:
         InputError: no rows, or rows of one head that differ in more than `if_requant`.
@@ -244,9 +245,9 @@ def _header(workload: SpattenCsv, heads: pd.DataFrame, name: str) -> TraceHeader
         synthetic=False,
         notes=(
             "Sparsity measured by the SpAtten authors, who published no accuracy with it. "
-            f"Unquantised and wider operands are carried as {ON_CHIP_BITS} bits, the on-chip "
-            "width, without LSBs. Requantisation thresholds are not kept. Step n is iteration "
-            "n - 1 of the file."
+            f"Unquantised operands and wider queries are carried as {ON_CHIP_BITS} bits, the "
+            "on-chip width, without LSBs. Requantisation thresholds are not kept. Step n is "
+            "iteration n - 1 of the file."
         ),
     )
 

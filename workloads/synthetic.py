@@ -54,6 +54,7 @@ def shape_trace(
     k_lsb_bits: int = 0,
     v_bits: int = _BITS,
     generate: int = 0,
+    prefill: bool = True,
     seed: int = 0,
     sequences: int = 1,
 ) -> Trace:
@@ -69,6 +70,7 @@ def shape_trace(
         requant_share: share of the queries that are recomputed with LSBs.
         k_bits, k_lsb_bits, v_bits: bits of K fetched first, of K on demand, and of V.
         generate: tokens generated after the prefill, one query each.
+        prefill: false: only the generated tokens, as SpAtten's traces have them.
         seed: of every random choice.
         sequences: inputs, alike in counts and different in choices.
 
@@ -77,6 +79,8 @@ def shape_trace(
             layer, another number of shares than layers, or LSB recomputation without LSBs.
     """
     _check_counts(tokens, generate, sequences)
+    if not prefill and not generate:
+        raise InputError("generate must be at least 1 without a prefill, not 0")
     _check_share("value_keep", value_keep)
     if not 0 <= requant_share <= 1:
         raise InputError(f"requant_share must be from 0 to 1, not {requant_share:g}")
@@ -98,7 +102,7 @@ def shape_trace(
             k_lsb_bits=k_lsb_bits,
             v_bits=v_bits,
         )
-        _add_sequence(builder, plan, sequence, generate, random)
+        _add_sequence(builder, plan, sequence, range(0 if prefill else 1, generate + 1), random)
     given = {
         "tokens": tokens,
         "token_keep": shares,
@@ -109,6 +113,7 @@ def shape_trace(
         "k_lsb_bits": k_lsb_bits,
         "v_bits": v_bits,
         "generate": generate,
+        "prefill": prefill,
         "sequences": sequences,
     }
     return builder.finish(
@@ -166,8 +171,9 @@ def _nested_heads(shares: list[float], heads: int, random: np.random.Generator) 
 
 
 def _add_sequence(
-    builder: TraceBuilder, plan: _Plan, sequence: int, generate: int, random: np.random.Generator
+    builder: TraceBuilder, plan: _Plan, sequence: int, steps: range, random: np.random.Generator
 ) -> None:
+    generate = steps[-1]
     builder.add(
         "sequences",
         1,
@@ -180,7 +186,7 @@ def _add_sequence(
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))  # smaller = kept longer
     before = None
-    for step in range(generate + 1):
+    for step in steps:
         context = plan.tokens + step
         alive = _kept(plan.token_keep, context)
         here = {"sequence": sequence, "step": step}

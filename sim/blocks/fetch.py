@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from numba import njit
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from workloads.config import Config
 from workloads.errors import InputError
@@ -27,7 +27,21 @@ class FetchConfig(Config):
     response_latency_cycles: int = Field(10, ge=0)
     """fetched line to multiplier input, through converter and SRAM (released RTL, waveform: 10)"""
     stored_bits: tuple[int, ...] = (4, 8, 12)
-    """widths the bit-width converter takes (paper); others are stored in the next larger one"""
+    """widths the bit-width converter takes (paper: 4, 8, 12; released RTL: 4, 6, 8); others are
+    stored in the next larger one"""
+
+    @field_validator("stored_bits", mode="before")
+    @classmethod
+    def _split(cls, widths: Any) -> Any:
+        """Take `4,8,12` too, as the shell gives it."""
+        return widths.split(",") if isinstance(widths, str) else widths
+
+    @field_validator("stored_bits")
+    @classmethod
+    def _are_widths(cls, widths: tuple[int, ...]) -> tuple[int, ...]:
+        if not widths or min(widths) < 1:
+            raise ValueError(f"Fetch stored_bits must be 1 or more widths above 0, not {widths}")
+        return widths
 
     def stored_width(self, bits: int) -> int:
         """Return the width that `bits` occupy in DRAM; 0 stays 0.

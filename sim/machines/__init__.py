@@ -12,6 +12,7 @@ from sim.machines.base import BareMachine
 from sim.machines.dense import Dense
 from sim.machines.mnnfast import MnnFast
 from sim.machines.spatten import SpAtten
+from sim.machines.spatten_e2e import SpAttenE2e
 from sim.machines.spatten_eighth import SpAttenEighth
 from sim.machines.spatten_rtl import SpAttenRtl
 from workloads.config import unknown_name
@@ -19,6 +20,7 @@ from workloads.errors import InputError
 
 _ALL: tuple[type[BareMachine], ...] = (
     SpAtten,
+    SpAttenE2e,
     SpAttenEighth,
     SpAttenRtl,
     A3,

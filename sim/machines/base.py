@@ -56,6 +56,16 @@ class Record:
     topk_data: str  # recorded, drawn, or none
     timeline: pd.DataFrame
     responses: pd.DataFrame | None = None  # clock of each answer, where rows are requests
+    products: ProductWork | None = None  # matrix products with weights, where a machine runs them
+
+
+@dataclass(frozen=True)
+class ProductWork:
+    """What the products of a run add to its bounds and its unpruned amounts."""
+
+    busy_cycles: int  # of the arrays, when nothing else runs on them
+    multiplications_dense: int
+    dense_bytes: dict[str, int]  # tensor -> useful bytes without pruning at the on-chip width
 
 
 class BareMachine(Config):
@@ -113,6 +123,10 @@ class BareMachine(Config):
     @abstractmethod
     def fidelity(self) -> tuple[str, ...]:
         """What the model covers, simplifies and leaves out, one sentence each."""
+
+    def adapt(self, operations: Operations) -> Operations:
+        """Return the heads as the machine runs them, where it departs from the trace's."""
+        return operations
 
     @abstractmethod
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:

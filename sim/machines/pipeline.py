@@ -10,7 +10,7 @@ request is seen by the fetcher only then.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -41,6 +41,7 @@ class HeadTimes(NamedTuple):
     keys_free: int  # K may be overwritten
     probabilities: int  # the first of the head's probabilities is known
     end: int  # last output; with values still to be fetched, last probability
+    decided: int = 0  # the last of the probabilities has reached the importance accumulators
 
 
 class HeadEngine(Protocol):
@@ -82,6 +83,24 @@ class Buffers:
     request_latency_cycles: int
 
 
+@dataclass(frozen=True)
+class Flow:
+    """What waits for what, where machines differ. The defaults suit one without pruning."""
+
+    prefetch_keys: bool = True
+    """K of the next heads is fetched while a head is multiplied; false: after its last product"""
+    layers_wait: bool = True
+    """a layer waits for the outputs of the layer before; false: only for its selections"""
+    token_cycles: IntArray | None = None
+    """(groups,) cycles of selections that start with a layer's last probabilities, beside the
+    rest of the layer; the next layer waits for them too"""
+    first_cycle: int = 0
+    """cycle at which the machine can take its first request"""
+    between: Callable[[int, int], tuple[int, int]] | None = None
+    """work between layers, called as (group, cycle) before each group and once after the last;
+    returns when what belongs to the group before is done, and when this group may start"""
+
+
 @dataclass
 class Schedule:
     """When things ended."""
@@ -93,6 +112,9 @@ class Schedule:
     @property
     def cycles(self) -> int:
         return int(self.group_end.max())
+
+
+DEFAULT_FLOW = Flow()
 
 
 class Pipeline:
@@ -107,6 +129,7 @@ class Pipeline:
         late: (heads,) true where V is fetched only after the selection; alike in a layer.
         cascade_cycles: (groups,) cycles from a layer's last output to its decision.
         timeline_heads: number of heads whose fetches are recorded.
+        flow: what waits for what.
     """
 
     def __init__(
@@ -119,7 +142,9 @@ class Pipeline:
         late: np.ndarray[Any, np.dtype[np.bool_]],
         cascade_cycles: IntArray,
         timeline_heads: int,
+        flow: Flow = DEFAULT_FLOW,
     ) -> None:
+        self._flow = flow
         self._ops = operations
         self._plan = plan
         self._dram = dram
@@ -136,7 +161,14 @@ class Pipeline:
         # A layer follows the one before it, except that an input need not wait for another
         # input; it does where values of that one are still to be fetched into the same buffer
         same_input = sequence[1:] == sequence[:-1]
-        self._follows = np.concatenate([[False], same_input | late[first][:-1]]).tolist()
+        beside = np.zeros(groups, np.int64) if flow.token_cycles is None else flow.token_cycles
+        self._beside = beside.tolist()
+        waits = same_input & (flow.layers_wait | ((cascade_cycles + beside)[:-1] > 0))
+        shares_buffer = late[first][:-1] & ~same_input
+        follows = waits | shares_buffer | (flow.between is not None)
+        self._follows = np.concatenate([[False], follows]).tolist()
+        streams = same_input & ~follows  # heads of both layers may be in flight together
+        self._streams = np.append(streams, False).tolist()
         self._last = np.append(first[1:] - 1, len(operations) - 1).tolist()
         self._first_of = first.tolist()
         joined, starts = plan.together(~late)
@@ -156,6 +188,7 @@ class Pipeline:
         self._key_rows = operations.keys.tolist()
         self._value_rows = operations.values_fetched.tolist()
         self._queue = Channel(self._env, keys.heads)
+        self._turn = Channel(self._env, 1)
         self._late_queue = Channel(self._env, values.heads)
         self.schedule = Schedule(np.zeros(groups, np.int64))
 
@@ -171,8 +204,14 @@ class Pipeline:
         return self.schedule
 
     def _fetch(self) -> Wait:
+        self._gates[0] = self._flow.first_cycle
+        if self._flow.between is not None:
+            self._gates[0] = self._flow.between(0, self._gates[0])[1]
+        yield from wait_until(self._env, self._gates[0])
         for op in range(len(self._ops)):
             group = self._group[op]
+            if op and not self._flow.prefetch_keys:
+                yield from self._turn.get()
             if op == self._first_of[group] and self._follows[group]:
                 yield from self._wait_for_gate(group)
             yield from self._key_space.acquire(self._key_rows[op])
@@ -196,14 +235,18 @@ class Pipeline:
         for _ in range(len(self._ops)):
             op, arrivals = yield from self._queue.get()
             gate = self._gates[self._group[op]]
-            flush = op == self._last[self._group[op]]
+            flush = op == self._last[self._group[op]] and not self._streams[self._group[op]]
             lsb_request = engine.start(op, gate, arrivals, flush)
             while lsb_request is not None:
                 yield from wait_until(env, lsb_request)
-                lsbs = self._read(self._plan.lsbs.of(op))
+                lsbs = self._read_lsbs(op)
                 self._record(op, ("K LSB",), (lsbs,))
                 lsb_request = engine.resume(op, lsbs, flush)
             yield from self._settle(engine.finished())
+            if not self._flow.prefetch_keys:
+                yield from wait_until(env, engine.next_start)
+                yield from self._turn.put(op)
+                yield env.timeout(0)  # a fetch that need not wait puts the next head in the queue
             if engine.waiting and self._queue.empty:
                 engine.flush()
                 yield from self._settle(engine.finished())
@@ -218,7 +261,7 @@ class Pipeline:
             if self._late[op]:
                 yield from self._late_queue.put(times)
             else:
-                self._end_head(op, times.end)
+                self._end_head(times, times.end)
 
     def _compute_late_values(self) -> Wait:
         env = self._env
@@ -227,10 +270,28 @@ class Pipeline:
             op = times.operation
             yield from wait_until(env, times.probabilities)
             yield from self._value_space.acquire(self._value_rows[op])
-            values = self._read(self._plan.values.of(op))
+            values = self._read_values(op)
             self._record(op, ("V",), (values,))
             gate = self._gates[self._group[op]]
-            self._end_head(op, self._engine.run_values(times, gate, values))
+            self._end_head(times, self._engine.run_values(times, gate, values))
+
+    def _read_lsbs(self, op: int) -> IntArray:
+        """Fetch the LSB planes of a head; return the arrivals of K's, none before all of Q's."""
+        keys, queries = self._plan.lsbs.of(op), self._plan.query_lsbs.of(op)
+        values = self._plan.value_lsbs.of(op)
+        parts = (keys, queries) if self._late[op] else (keys, queries, values)
+        done = self._read(np.concatenate(parts))
+        first = done[len(keys) : len(keys) + len(queries)].max(initial=0)
+        arrivals: IntArray = np.maximum(done[: len(keys)], first)
+        return arrivals
+
+    def _read_values(self, op: int) -> IntArray:
+        """Fetch the selected V rows; their last is complete with the last of their LSBs."""
+        values, lsbs = self._plan.values.of(op), self._plan.value_lsbs.of(op)
+        done = self._read(np.concatenate((values, lsbs)))
+        arrivals = done[: len(values)]
+        arrivals[-1] = done.max()
+        return arrivals
 
     def _read(self, transactions: IntArray) -> IntArray:
         self._arrival = int(self._env.now) + self._latency
@@ -250,19 +311,29 @@ class Pipeline:
             yield self._opened[group]
         yield from wait_until(self._env, self._gates[group])
 
-    def _end_head(self, op: int, end: int) -> None:
+    def _end_head(self, times: HeadTimes, end: int) -> None:
+        op = times.operation
         self._value_space.release_at(end, self._value_rows[op])
         group = self._group[op]
         if op != self._last[group]:
             return
-        cascade = self._cascade[group]
-        if cascade:
-            start = max(end, self._cascade_free)
-            end = self._cascade_free = start + cascade
-            if op < self._timeline_heads:
-                self.schedule.cascade_spans.append((group, start, end))
+        chosen = self._select(op, group, times.decided, self._beside[group])
+        end = self._select(op, group, max(end, chosen), self._cascade[group])
+        gate = end
+        if self._flow.between is not None:
+            end, gate = self._flow.between(group + 1, end)
         self.schedule.group_end[group] = end
         if group + 1 < len(self._gates) and self._follows[group + 1]:
-            self._gates[group + 1] = end
+            self._gates[group + 1] = gate
             if group + 1 in self._opened:
                 self._opened.pop(group + 1).succeed()
+
+    def _select(self, op: int, group: int, ready: int, cycles: int) -> int:
+        """Run cascade selections of a layer once their scores are there; return their end."""
+        if not cycles:
+            return ready
+        start = max(ready, self._cascade_free)
+        self._cascade_free = start + cycles
+        if op < self._timeline_heads:
+            self.schedule.cascade_spans.append((group, start, self._cascade_free))
+        return self._cascade_free

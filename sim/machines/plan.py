@@ -9,7 +9,8 @@ import numpy as np
 from numba import njit
 
 from sim.blocks.fetch import FetchConfig, _plane_transactions
-from sim.operations import Operations, plane_bytes
+from sim.operations import Operations, plane_bytes, recompute_flags
+from workloads.errors import InputError
 from workloads.trace import Ragged, Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -17,6 +18,8 @@ BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 TENSORS = (("K", "MSB"), ("K", "LSB"), ("V", "MSB"), ("Q", "MSB"))
 """Planes of one head, in the order in which they lie in DRAM."""
+OPTIONAL_TENSORS = (("V", "LSB"), ("Q", "LSB"))
+"""Planes that few machines have, behind the regions of all heads."""
 
 
 @dataclass(frozen=True)
@@ -45,12 +48,14 @@ class PlanePlan:
 
 @dataclass(frozen=True)
 class FetchPlan:
-    """What each head fetches: K (first plane), K's LSB plane, V and Q."""
+    """What each head fetches: K (first plane), K's LSB plane, V, Q, and LSB planes of V and Q."""
 
     keys: PlanePlan
     lsbs: PlanePlan
     values: PlanePlan
     queries: PlanePlan
+    value_lsbs: PlanePlan
+    query_lsbs: PlanePlan
 
     def together(self, with_values: BoolArray) -> tuple[IntArray, IntArray]:
         """Return each head's K, Q and, where wanted, V as one list of transactions, and starts."""
@@ -85,25 +90,31 @@ def make_plan(
     ops = operations
     model = trace.header.model
     bits = stored_bits(ops, fetch)
-    longest = int(np.max(ops.keys_dense))
-    size = -(-longest * int(np.max(ops.head_dim)) * max(fetch.stored_bits) // 8)
-    plane = -(-size // transaction_bytes)
-    region = (ops.layer * model.heads + ops.head) * len(TENSORS) * plane
+    plane = _plane_size(operations, fetch, transaction_bytes)
+    number = ops.layer * model.heads + ops.head
+    all_heads = model.layers * model.heads
     keys, values = _row_numbers(trace, operations)
-    counts = {
-        ("K", "MSB"): (keys, ops.keys),
-        ("K", "LSB"): (keys, np.where(ops.recomputed > 0, ops.keys, 0)),
-        ("V", "MSB"): (values, ops.values_fetched),
-        ("Q", "MSB"): (None, ops.queries),
+    place = {
+        ("K", "MSB"): keys,
+        ("K", "LSB"): keys,
+        ("V", "MSB"): values,
+        ("V", "LSB"): values,
+        ("Q", "MSB"): counting(ops.queries),
+        ("Q", "LSB"): _recomputed_rows(trace, operations),
     }
+    counts = plane_rows(operations)
+    bases = {
+        tensor: (number * len(TENSORS) + index) * plane for index, tensor in enumerate(TENSORS)
+    }
+    for index, tensor in enumerate(OPTIONAL_TENSORS):
+        bases[tensor] = ((len(TENSORS) + index) * all_heads + number) * plane
     plans = []
-    for index, tensor in enumerate(TENSORS):
-        rows, count = counts[tensor]
-        flat = counting(ops.queries) if rows is None else rows
+    for tensor, base in bases.items():
+        flat, count = place[tensor], counts[tensor]
         plans.append(
             PlanePlan(
                 *_plan(
-                    region + index * plane,
+                    base,
                     ops.head_dim * bits[tensor],
                     flat.values.astype(np.int64),
                     flat.offsets,
@@ -115,14 +126,58 @@ def make_plan(
     return FetchPlan(*plans)
 
 
+def regions_end(
+    trace: Trace, operations: Operations, fetch: FetchConfig, transaction_bytes: int
+) -> int:
+    """Return the first transaction behind the regions of all heads."""
+    model = trace.header.model
+    planes = len(TENSORS) + len(OPTIONAL_TENSORS)
+    return model.layers * model.heads * planes * _plane_size(operations, fetch, transaction_bytes)
+
+
+def _plane_size(operations: Operations, fetch: FetchConfig, transaction_bytes: int) -> int:
+    longest = int(np.max(operations.keys_dense))
+    size = -(-longest * int(np.max(operations.head_dim)) * max(fetch.stored_bits) // 8)
+    return -(-size // transaction_bytes)
+
+
 def stored_bits(operations: Operations, fetch: FetchConfig) -> dict[tuple[str, str], IntArray]:
-    """Return the bits each plane's elements occupy in DRAM, by (tensor, plane)."""
+    """Return the bits each plane's elements occupy in DRAM, by (tensor, plane).
+
+    Raises:
+        InputError: an operand wider than any stored width, named by row and column.
+    """
+    widest = max(fetch.stored_bits)
+    for name in ("q_bits", "k_bits", "v_bits", "k_lsb_bits", "q_lsb_bits", "v_lsb_bits"):
+        found = getattr(operations, name)
+        if (found > widest).any():
+            at = int(np.argmax(found > widest))
+            raise InputError(
+                f"attention.parquet row {operations.rows[at]}: {name} must be at most {widest}, "
+                f"the widest element in DRAM, not {found[at]}"
+            )
     widths = np.vectorize(fetch.stored_width, otypes=[np.int64])
     return {
         ("K", "MSB"): widths(operations.k_bits),
         ("K", "LSB"): widths(operations.k_lsb_bits),
         ("V", "MSB"): widths(operations.v_bits),
+        ("V", "LSB"): widths(operations.v_lsb_bits),
         ("Q", "MSB"): widths(operations.q_bits),
+        ("Q", "LSB"): widths(operations.q_lsb_bits),
+    }
+
+
+def plane_rows(operations: Operations) -> dict[tuple[str, str], IntArray]:
+    """Return the rows that each head fetches of each plane, by (tensor, plane)."""
+    ops = operations
+    again = ops.recomputed > 0
+    return {
+        ("K", "MSB"): ops.keys,
+        ("K", "LSB"): np.where(again & (ops.k_lsb_bits > 0), ops.keys, 0),
+        ("V", "MSB"): ops.values_fetched,
+        ("V", "LSB"): np.where(again & (ops.v_lsb_bits > 0), ops.values_fetched, 0),
+        ("Q", "MSB"): ops.queries,
+        ("Q", "LSB"): np.where(ops.q_lsb_bits > 0, ops.recomputed, 0),
     }
 
 
@@ -135,15 +190,37 @@ def plane_traffic(
     what the stored width, and the granularity of the memory, add.
     """
     ops = operations
-    rows = {
-        ("K", "MSB"): (ops.keys, ops.k_bits),
-        ("K", "LSB"): (np.where(ops.recomputed > 0, ops.keys, 0), ops.k_lsb_bits),
-        ("V", "MSB"): (ops.values_fetched, ops.v_bits),
-        ("Q", "MSB"): (ops.queries, ops.q_bits),
+    bits = {
+        ("K", "MSB"): ops.k_bits,
+        ("K", "LSB"): ops.k_lsb_bits,
+        ("V", "MSB"): ops.v_bits,
+        ("V", "LSB"): ops.v_lsb_bits,
+        ("Q", "MSB"): ops.q_bits,
+        ("Q", "LSB"): ops.q_lsb_bits,
     }
-    planes = (plan.keys, plan.lsbs, plan.values, plan.queries)
-    useful = {name: plane_bytes(count, ops.head_dim, bits) for name, (count, bits) in rows.items()}
-    return useful, {name: plane.counts for name, plane in zip(TENSORS, planes, strict=True)}
+    rows = plane_rows(ops)
+    planes = (plan.keys, plan.lsbs, plan.values, plan.queries, plan.value_lsbs, plan.query_lsbs)
+    transactions = {
+        tensor: plane.counts
+        for tensor, plane in zip((*TENSORS, *OPTIONAL_TENSORS), planes, strict=True)
+        if tensor in TENSORS or plane.counts.any()
+    }
+    useful = {
+        tensor: plane_bytes(rows[tensor], ops.head_dim, bits[tensor]) for tensor in transactions
+    }
+    return useful, transactions
+
+
+def _recomputed_rows(trace: Trace, operations: Operations) -> Ragged:
+    """Return the ordinals of the queries whose Q is fetched again."""
+    counts = plane_rows(operations)["Q", "LSB"]
+    offsets = np.concatenate([[0], np.cumsum(counts)])
+    given = np.ones(len(counts), np.bool_)
+    if not counts.any():
+        return Ragged(np.zeros(0, np.int64), offsets, given)
+    flags = recompute_flags(trace, operations)
+    rows = [np.flatnonzero(of) for of, count in zip(flags, counts, strict=True) if count]
+    return Ragged(np.concatenate(rows), offsets, given)
 
 
 def _row_numbers(trace: Trace, operations: Operations) -> tuple[Ragged, Ragged]:

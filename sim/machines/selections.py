@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,7 +12,12 @@ from sim.operations import Operations
 from workloads.errors import InputError
 from workloads.trace import Ragged, Trace
 
+BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+
+Scope = Literal["query", "head", "pair"]
+"""Who selects V rows: every query, the first query of a head, or of two consecutive heads."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Selections:
     operations: IntArray
     n: IntArray
     data: str  # recorded, drawn, or none
+    heads: BoolArray  # true: heads are selected, in cascade pruning
 
     def streamed(self, owners: int) -> IntArray:
         """Return (owners,) elements that went through the comparators, filter included."""
@@ -33,15 +39,26 @@ class Selections:
 
 
 def value_selections(
-    trace: Trace, operations: Operations, config: TopKConfig, seed: int
+    trace: Trace, operations: Operations, config: TopKConfig, seed: int, scope: Scope = "query"
 ) -> Selections:
-    """Time the local-value selections: one for each query of a head that drops values.
+    """Time the local-value selections of the heads that drop values.
+
+    Recorded scores are used where the machine computes the queries that the trace has.
+
+    Args:
+        trace: where selections may be recorded.
+        operations: the heads; owners of the selections are their numbers.
+        config: the engine.
+        seed: of ranks drawn where none are recorded.
+        scope: who selects.
 
     Raises:
         InputError: a recorded selection that contradicts the head it belongs to.
     """
     ops = operations
     needs = np.flatnonzero(ops.values < ops.keys)
+    if scope == "pair":
+        needs = needs[_position_in_layer(ops)[needs] % 2 == 0]
     recorded = _recorded(trace, "value")
     index: dict[tuple[int, ...], int] = {
         key: row for row, key in enumerate(_keys(trace, recorded, with_head=True))
@@ -49,7 +66,8 @@ def value_selections(
     names = (ops.sequence, ops.step, ops.layer, ops.head)
     rows = [index.get(key, -1) for key in zip(*(a[needs].tolist() for a in names), strict=True)]
     picked = np.array(rows, np.int64)
-    known = picked >= 0
+    same_queries = trace.array("attention", "queries")[ops.rows[needs]] == ops.queries[needs]
+    known = (picked >= 0) & same_queries
     scores = trace.ragged("topk", "scores")
     for column, expected in (("operations", ops.queries), ("n", ops.keys), ("k", ops.values)):
         found = trace.array("topk", column)[recorded[picked[known]]]
@@ -61,7 +79,8 @@ def value_selections(
                 f"must be {expected[needs[known]][at]} as its head has it, not {found[at]}"
             )
     source = np.where(known, recorded[picked], 0) if len(recorded) else np.zeros_like(picked)
-    return _timed(config, ops.queries[needs], ops.keys[needs], ops.values[needs],
+    selecting = ops.queries[needs] if scope == "query" else np.ones(len(needs), np.int64)
+    return _timed(config, selecting, ops.keys[needs], ops.values[needs],
                   scores.take(source, known), needs, seed)  # fmt: skip
 
 
@@ -82,19 +101,23 @@ def cascade_selections(
         trace.array("topk", name)[used].astype(np.int64) for name in ("operations", "n", "k")
     ]
     scores = trace.ragged("topk", "scores").take(used, np.True_)
-    return _timed(config, columns[0], columns[1], columns[2], scores, owner, seed)
+    heads = trace.array("topk", "kind")[used] == "head"
+    return _timed(config, columns[0], columns[1], columns[2], scores, owner, seed, heads)
 
 
-def cascade_cycles(selections: Selections, config: TopKConfig, groups: int) -> IntArray:
-    """Return (groups,) cycles from a layer's last output to the decision what goes on."""
-    cycles = np.zeros(groups, np.int64)
+def cascade_cycles(
+    selections: Selections, config: TopKConfig, groups: int
+) -> tuple[IntArray, IntArray]:
+    """Return (groups,) cycles of each layer's selection of tokens, and of heads."""
+    cycles = np.zeros((2, groups), np.int64)
     passes = np.add.reduceat(
         np.append(selections.timing.cycles, 0), selections.timing.starts[:-1]
     ) if len(selections.owner) else np.zeros(0, np.int64)  # fmt: skip
     active = selections.timing.passes > 0
     last = filter_cycles(config, selections.n)
-    np.add.at(cycles, selections.owner, np.where(active, passes + selections.operations * last, 0))
-    return cycles
+    spent = np.where(active, passes + selections.operations * last, 0)
+    np.add.at(cycles, (selections.heads.astype(np.int64), selections.owner), spent)
+    return cycles[0], cycles[1]
 
 
 def _timed(
@@ -105,12 +128,22 @@ def _timed(
     scores: Ragged,
     owner: IntArray,
     seed: int,
+    heads: BoolArray | None = None,
 ) -> Selections:
     timing = selection_timing(config, operations, n, k, scores, seed)
     data = "none"
     if len(owner):
         data = "recorded" if scores.given.all() else "drawn"
-    return Selections(timing, owner, operations, n, data)
+    if heads is None:
+        heads = np.zeros(len(owner), np.bool_)
+    return Selections(timing, owner, operations, n, data, heads)
+
+
+def _position_in_layer(operations: Operations) -> IntArray:
+    """Return (operations,) the place of each head among those that run in its layer."""
+    group = operations.group
+    place: IntArray = np.arange(len(group)) - np.searchsorted(group, group)
+    return place
 
 
 def _recorded(trace: Trace, kind: str) -> IntArray:

@@ -12,7 +12,7 @@ from sim.machines import spatten_kernel as kernel
 from sim.machines.pipeline import Arrivals, HeadTimes
 from sim.machines.plan import FetchPlan
 from sim.machines.selections import Selections
-from sim.operations import Operations
+from sim.operations import Operations, recompute_flags
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
@@ -56,11 +56,8 @@ class SpAttenEngine:
             machine.softmax.divide_latency_cycles + machine.requant.latency_cycles,
             machine.value_topk.pass_overhead_cycles,
         )
-        starts = local.timing.starts
-        self._selection = {
-            int(op): local.timing.cycles[starts[i] : starts[i + 1]]
-            for i, op in enumerate(local.owner)
-        }
+        self._selection = _selection_cycles(operations, local)
+        self._hold_keys = machine.flow.hold_keys
         self._started = 0
         self._reported = 0
         self._query_ready = _NOTHING
@@ -111,12 +108,13 @@ class SpAttenEngine:
             head = heads[self._reported].tolist()
             spans = self._state.spans[self._reported].tolist()
             late = self._late[self._reported]
-            has_lsbs = self._has_lsbs[self._reported]
+            hold = self._hold_keys or self._has_lsbs[self._reported]
             ended.append(
                 HeadTimes(
                     operation=self._reported,
-                    keys_free=head[kernel.DECIDED] if has_lsbs else spans[kernel.QK][1],
+                    keys_free=head[kernel.DECIDED] if hold else spans[kernel.QK][1],
                     probabilities=spans[kernel.PV][0],
+                    decided=head[kernel.DECIDED],
                     end=head[kernel.END] + (0 if late else self._output_latency),
                 )
             )
@@ -205,18 +203,15 @@ def _fill_heads(heads: IntArray, machine: SpAtten, operations: Operations) -> li
     return cycles
 
 
-def recompute_flags(trace: Trace, operations: Operations) -> list[BoolArray]:
-    """Return (queries,) flags of each head; evenly spread where a trace gives only a count."""
-    ops = operations
-    ids = trace.ragged("attention", "recomputed_queries")
-    flags = []
-    for row, queries, count in zip(
-        ops.rows.tolist(), ops.queries.tolist(), ops.recomputed.tolist(), strict=True
-    ):
-        needs = np.zeros(queries, np.bool_)
-        if count and ids.given[row]:
-            needs[ids.row(row)] = True
-        elif count:
-            needs[np.arange(count) * queries // count] = True
-        flags.append(needs)
-    return flags
+def _selection_cycles(operations: Operations, local: Selections) -> dict[int, IntArray]:
+    """Return (queries,) quick-select cycles of each head that drops values.
+
+    Queries that share another's selection take none of their own, but pass the filter.
+    """
+    drops = np.flatnonzero(operations.values < operations.keys).tolist()
+    cycles = {op: np.zeros(operations.queries[op], np.int64) for op in drops}
+    starts = local.timing.starts.tolist()
+    for i, op in enumerate(local.owner.tolist()):
+        own = local.timing.cycles[starts[i] : starts[i + 1]]
+        cycles[op][: len(own)] = own
+    return cycles

@@ -223,3 +223,23 @@ def test_one_token_is_never_pruned_away() -> None:
     trace = shape_trace(TINY, 1, token_keep=[0.1] * 3, head_keep=[0.01] * 3, value_keep=0.01)
     assert set(trace.array("tokens", "alive")) == {1}
     assert np.count_nonzero(trace.array("attention", "values")) == 3
+
+
+def test_without_a_prefill_the_generated_tokens_are_the_same() -> None:
+    both = shape_trace(SHAPES["gpt2-small"], 20, generate=2, value_keep=0.5)
+    alone = shape_trace(SHAPES["gpt2-small"], 20, generate=2, value_keep=0.5, prefill=False)
+    for table in ("attention", "matmul", "tokens"):
+        assert set(alone.array(table, "step")) == {1, 2}
+        whole = both.tables[table].to_pandas()
+        for name in ("step", "layer"):
+            expected = whole.loc[whole["step"] > 0, name].tolist()
+            assert alone.array(table, name).tolist() == expected
+    whole = both.tables["attention"].to_pandas().query("step > 0")
+    assert alone.array("attention", "keys").tolist() == whole["keys"].tolist()
+    assert alone.array("sequences", "tokens").tolist() == [20]
+    assert alone.array("sequences", "generated_tokens").tolist() == [2]
+
+
+def test_neither_prefill_nor_tokens_is_refused() -> None:
+    with pytest.raises(InputError, match=r"^generate must be at least 1 without a prefill, not 0$"):
+        shape_trace(SHAPES["gpt2-small"], 20, prefill=False)

@@ -17,13 +17,19 @@ from sim.dram.ramulator2023 import HBM2_RELEASED
 from sim.dram.spec import DramSpec
 from sim.machines.base import BareMachine, Record
 from sim.machines.pipeline import Schedule
-from sim.machines.spatten_engine import recompute_flags
 from sim.machines.spatten_rtl import layout
 from sim.machines.spatten_rtl.layout import Ints, Sizes
 from sim.machines.spatten_rtl.released import Run, run_requests
 from sim.machines.spatten_rtl.requests import HEAD_DIM, LSB_BITS, Rows, request_table, sizes_of
 from sim.machines.timeline import timeline_table
-from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations, lower, plane_bytes
+from sim.operations import (
+    VALUE_GENERATION,
+    VALUE_PREFILL,
+    Operations,
+    lower,
+    plane_bytes,
+    recompute_flags,
+)
 from workloads.errors import InputError
 from workloads.trace import Trace
 

@@ -8,13 +8,24 @@ from hypothesis import strategies as st
 from sim.machines import MACHINES, make_machine
 from sim.machines.base import Machine
 from sim.machines.rows import RowMachine
+from sim.machines.spatten_fc import cut
 from sim.operations import lower, multiplications, plane_bytes
+from sim.products import lower_products
 from sim.run import simulate
 
 COMPOSED = [name for name, kind in MACHINES.items() if issubclass(kind, Machine)]
 """The released RTL rounds its counts up: its own test keeps its books."""
 
-MODES = [(name, {}) for name in COMPOSED] + [("spatten", {"prefill_value_pruning": "true"})]
+MODES = [(name, {}) for name in COMPOSED] + [
+    ("spatten", {"prefill_value_pruning": "true"}),
+    ("spatten", {"flow.layers_wait": "false", "flow.cascade_topk": "hidden"}),
+    ("spatten", {"flow.layers_wait": "false", "flow.hold_keys": "true"}),
+    ("spatten", {"flow.prefetch_keys": "false", "flow.cascade_topk": "serial"}),
+    ("spatten", {"precision.wide_operands": "8+4", "prune_queries": "false"}),
+    ("spatten", {"prefill_value_pruning": "true", "value_selection": "pair"}),
+    ("spatten", {"precision.lsb_tensors": "QKV", "flow.reset_cycles": "144"}),
+    ("spatten-e2e", {"fc.weight_bits": "12", "key_buffer.rows": "256"}),
+]
 
 shares = st.sampled_from([1.0, 0.75, 0.5, 0.2])
 traces = st.fixed_dictionaries(
@@ -40,7 +51,7 @@ traces = st.fixed_dictionaries(
 def test_laws(make_trace, name, changes, case):
     machine = make_machine(name, changes)
     trace = make_trace(**case)
-    ops = lower(trace, machine.exploits, machine.width_bits)
+    ops = machine.adapt(lower(trace, machine.exploits, machine.width_bits))
     result = simulate(trace, machine)
     row, tables = result.row, result.tables
 
@@ -51,6 +62,14 @@ def test_laws(make_trace, name, changes, case):
         ("K", "LSB"): (ops.keys, lsb_bits),
         ("V", "MSB"): (ops.values_fetched, ops.v_bits),
     }
+    fc_work = 0
+    if name == "spatten-e2e":
+        products = lower_products(trace, ops, machine.exploits)
+        fc_work = int(products.multiplications.sum())
+        tiles = cut(machine, machine.fc, products)
+        fc_bytes = int((tiles.count * tiles.weight_transactions + tiles.input_transactions).sum())
+        moved = tables["traffic"].set_index("tensor")["transferred_bytes"]
+        assert moved["W"] + moved["X"] == 32 * fc_bytes
     useful = tables["traffic"].set_index(["tensor", "plane"])
     for plane, (rows, bits) in asked.items():
         expected = int(plane_bytes(rows, ops.head_dim, bits).sum())
@@ -60,13 +79,13 @@ def test_laws(make_trace, name, changes, case):
     assert row["dram_transferred_bytes"] == useful["transferred_bytes"].sum()
     assert row["dram_transferred_bytes"] == tables["layers"]["dram_transferred_bytes"].sum()
 
-    products = (ops.queries + ops.recomputed) * ops.keys + ops.queries * ops.values
+    attention = (ops.queries + ops.recomputed) * ops.keys + ops.queries * ops.values
     if isinstance(machine, RowMachine):  # computes fewer keys and values than it fetches
-        products = ops.queries * sum(machine.computed(ops))
-    assert row["multiplications"] == int((products * ops.head_dim).sum())
+        attention = ops.queries * sum(machine.computed(ops))
+    assert row["multiplications"] == int((attention * ops.head_dim).sum()) + fc_work
     assert row["multiplications"] == tables["layers"]["multiplications"].sum()
     if not isinstance(machine, RowMachine):
-        assert row["multiplications"] == multiplications(ops).sum()
+        assert row["multiplications"] == multiplications(ops).sum() + fc_work
 
     assert row["cycles"] >= row["bound_compute_cycles"]
     assert row["cycles"] >= row["bound_bandwidth_cycles"]

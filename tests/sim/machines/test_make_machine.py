@@ -29,9 +29,9 @@ def test_a_nested_field_is_overridden():
 
 def test_a_toml_file_is_a_machine(tmp_path):
     path = tmp_path / "mine.toml"
-    path.write_text('base = "spatten"\nhide_cascade_topk = true\n[value_topk]\nlanes = 4\n')
+    path.write_text('base = "spatten"\n[flow]\ncascade_topk = "hidden"\n[value_topk]\nlanes = 4\n')
     machine = make_machine(str(path), {"value_topk.depth": "2048"})
-    assert machine.hide_cascade_topk
+    assert machine.flow.cascade_topk == "hidden"
     assert (machine.value_topk.lanes, machine.value_topk.depth) == (4, 2048)
 
 

@@ -9,6 +9,7 @@ from sim.run import simulate
 from workloads.errors import InputError
 from workloads.shapes import SHAPES, ModelShape
 from workloads.synthetic import shape_trace
+from workloads.trace import TraceBuilder
 
 IDEAL = {"dram.ideal": "true"}
 STRICT = {"key_buffer.heads": "2", "value_buffer.heads": "2"}
@@ -140,7 +141,7 @@ def test_wider_selection_is_faster(make_trace, knob, values):
 def test_cascade_selection_is_exposed_or_hidden(make_trace):
     trace = make_trace(64, token_keep=[1, 0.5, 0.25])
     exposed = simulate(trace, make_machine("spatten"))
-    hidden = simulate(trace, make_machine("spatten", {"hide_cascade_topk": "true"}))
+    hidden = simulate(trace, make_machine("spatten", {"flow.cascade_topk": "hidden"}))
     busy = (
         exposed.tables["units"]
         .set_index(["unit", "state"])["cycles"]["cascade top-k", "busy"]
@@ -186,3 +187,22 @@ def test_a_head_wider_than_the_array_is_refused(make_trace):
     )  # fmt: skip
     with pytest.raises(InputError, match=r"^head_dim must be at most 512, .* not 1024$"):
         simulate(make_trace(4, shape=wide), make_machine("spatten"))
+
+
+@pytest.mark.parametrize("name", ["q_bits", "k_bits", "v_bits", "k_lsb_bits"])
+def test_an_operand_wider_than_the_memory_stores_is_refused(make_trace, name):
+    builder = TraceBuilder()
+    counts = dict.fromkeys(("keys_dense", "keys", "values", "values_fetched", "queries"), 4)
+    bits = {"q_bits": 12, "k_bits": 12, "v_bits": 12} | {name: 16}
+    builder.add("sequences", 1, sequence=0, tokens_dense=4, tokens=4)
+    for head in range(2):
+        builder.add(
+            "attention", 1, sequence=0, step=0, layer=0, head=head, kv_head=head,
+            queries_dense=4, head_dim=32, **counts, **(bits if head else bits | {name: 8}),
+        )  # fmt: skip
+    with pytest.raises(
+        InputError,
+        match=rf"^attention.parquet row 1: {name} must be at most 12, the widest element in DRAM, "
+        r"not 16$",
+    ):
+        simulate(builder.finish(make_trace(4).header), make_machine("spatten"))
