@@ -1,0 +1,464 @@
+"""One DRAM channel, clock by clock: FR-FCFS over its queue, open rows, all-bank refresh.
+
+Every array is int64. A rank here is whatever refreshes and counts activations together: a rank of
+DDR4, a pseudo-channel of HBM2. A bank's number within its channel is
+(rank * bank_groups + bank_group) * banks + bank.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+
+OPTIONS: Any = {"_nrt": False}
+"""No counting of references to the arrays of `State`."""
+
+inlined = njit(cache=True, inline="always", **OPTIONS)  # a call would copy the whole `State`
+
+NEVER = 2**62
+CLOSED = -1
+
+ROW, ACT, READ, PRE, RESERVED = range(5)
+"""Rows of `State.bank`: open row, the first clocks at which the commands are allowed, and whether
+the row was opened for a request that still has to be read. `State.group` has ACT and READ too."""
+
+REFRESH, FAW_NEXT, FAW = 3, 4, 5
+"""Further rows of `State.rank`, beside ACT and READ: first clock of a refresh, place of the
+oldest of the last four ACT, and their clocks."""
+
+(
+    ROW_BUS,
+    COLUMN_BUS,
+    REFRESH_DUE,
+    REFRESH_LEFT,
+    ENTERED,
+    WAITING,
+    OPENED,
+    READ_FROM,
+    ROW_FROM,
+) = range(9)
+"""Columns of `State.channel`: first free clocks of the command buses (equal where there is one),
+clock of the next refresh, ranks still to be refreshed, requests that ever entered the queue, those
+that wait in it, those whose row was opened, and the clocks before which no read and no other
+command can be issued, for want of the bus or of a bank. One bus uses READ_FROM for both."""
+
+REQUEST, BANK, WANTED, AGE, COUNTED = range(5)
+"""Rows of `State.slot`: request, its bank and row, its age (lower is older), and whether it was
+counted as hit, miss or conflict. `State.opened` has the rows REQUEST, BANK and OPENED_AGE."""
+
+OPENED_AGE = 2
+
+HITS, MISSES, CONFLICTS, REFRESHES, ACTIVATES = range(5)
+"""Columns of `State.counters`."""
+
+
+class Timing(NamedTuple):
+    """Distances between commands in clocks, ACT's length included, and sizes."""
+
+    act_to_read: int
+    act_to_pre: int
+    act_to_act: int
+    act_to_refresh: int
+    act_to_act_rank: int
+    act_to_act_group: int
+    four_act: int
+    act_cycles: int
+    pre_to_act: int
+    pre_to_refresh: int
+    read_to_pre: int
+    read_to_read_rank: int
+    read_to_read_group: int
+    read_to_read_other_rank: int  # 0: ranks have data pins of their own
+    read_to_data: int
+    refresh_to_act: int
+    refresh_interval: int
+    queue_cycles: int
+    queue_depth: int
+    ranks: int
+    bank_bits: int  # shift from a bank's number to its group's
+    rank_bits: int  # shift from a bank's number to its rank's
+    command_buses: int
+
+
+class State(NamedTuple):
+    """What a device remembers; first axis: channel."""
+
+    bank: Ints  # (channel, 5, bank)
+    group: Ints  # (channel, 3, bank group)
+    rank: Ints  # (channel, 9, rank)
+    channel: Ints  # (channel, 9)
+    slot: Ints  # (channel, 5, queue depth)
+    order: Ints  # (channel, queue depth): slots, waiting ones first and by age, then free ones
+    opened: Ints  # (channel, 3, bank), in order of their activation
+    left_at: Ints  # (channel, queue depth): clocks at which requests left the queue, a ring
+    counters: Ints  # (channel, 5)
+
+
+@inlined
+def read_ready(c: int, b: int, timing: Timing, state: State) -> int:
+    """Return the first clock at which bank b's open row may be read, but for the bus."""
+    ready: int = max(
+        state.bank[c, READ, b],
+        state.group[c, READ, b >> timing.bank_bits],
+        state.rank[c, READ, b >> timing.rank_bits],
+    )
+    return ready
+
+
+@inlined
+def act_ready(c: int, b: int, timing: Timing, state: State) -> int:
+    """Return the first clock at which bank b may be activated, but for the bus."""
+    ready: int = max(
+        state.bank[c, ACT, b],
+        state.group[c, ACT, b >> timing.bank_bits],
+        state.rank[c, ACT, b >> timing.rank_bits],
+    )
+    return ready
+
+
+@inlined
+def pick_opened(c: int, now: int, timing: Timing, state: State) -> tuple[int, int]:
+    """Choose the oldest request whose row was opened for it and may be read.
+
+    Returns its place, or -1 and the clock at which there may be one.
+    """
+    opened = state.opened[c]
+    best, soonest, oldest = -1, NEVER, NEVER
+    for place in range(state.channel[c, OPENED]):
+        ready = read_ready(c, opened[BANK, place], timing, state)
+        if ready > now:
+            soonest = min(soonest, ready)
+        elif opened[OPENED_AGE, place] < oldest:
+            best, oldest = place, opened[OPENED_AGE, place]
+    return best, soonest
+
+
+@inlined
+def pick_waiting(
+    c: int, now: int, reads: bool, rows: bool, timing: Timing, state: State
+) -> tuple[int, int]:
+    """Choose the oldest waiting request whose next command may be issued.
+
+    That is a read where its row is open (`reads`), else ACT or PRE (`rows`); a row opened for
+    another request stays until that is read. Returns as `pick_opened`.
+    """
+    order, wanted, bank = state.order[c], state.slot[c, WANTED], state.slot[c, BANK]
+    open_row, pre_at, reserved = state.bank[c, ROW], state.bank[c, PRE], state.bank[c, RESERVED]
+    soonest = NEVER
+    for place in range(state.channel[c, WAITING]):
+        slot = order[place]
+        b = bank[slot]
+        row = open_row[b]
+        if row == wanted[slot]:
+            if not reads:
+                continue
+            ready = read_ready(c, b, timing, state)
+        elif not rows:
+            continue
+        elif row == CLOSED:
+            ready = act_ready(c, b, timing, state)
+        elif reserved[b]:
+            continue
+        else:
+            ready = pre_at[b]
+        if ready <= now:
+            return place, now
+        soonest = min(soonest, ready)
+    return -1, soonest
+
+
+@inlined
+def issue_read(c: int, now: int, b: int, timing: Timing, state: State) -> None:
+    """Read the open row of bank b."""
+    own = b >> timing.rank_bits
+    state.bank[c, PRE, b] = max(state.bank[c, PRE, b], now + timing.read_to_pre)
+    state.group[c, READ, b >> timing.bank_bits] = now + timing.read_to_read_group
+    if timing.read_to_read_other_rank > 0:
+        for rank in range(timing.ranks):
+            later = max(state.rank[c, READ, rank], now + timing.read_to_read_other_rank)
+            state.rank[c, READ, rank] = later
+    state.rank[c, READ, own] = now + timing.read_to_read_rank
+    state.channel[c, COLUMN_BUS] = now + 1
+
+
+@inlined
+def issue_act(c: int, now: int, b: int, row: int, timing: Timing, state: State) -> None:
+    """Open a row of bank b."""
+    state.bank[c, ROW, b] = row
+    state.bank[c, ACT, b] = now + timing.act_to_act
+    state.bank[c, READ, b] = now + timing.act_to_read
+    state.bank[c, PRE, b] = now + timing.act_to_pre
+    state.group[c, ACT, b >> timing.bank_bits] = now + timing.act_to_act_group
+    rank = state.rank[c, :, b >> timing.rank_bits]
+    rank[FAW + rank[FAW_NEXT]] = now
+    rank[FAW_NEXT] = (rank[FAW_NEXT] + 1) % 4
+    fifth = rank[FAW + rank[FAW_NEXT]] + timing.four_act
+    rank[ACT] = max(now + timing.act_to_act_rank, fifth)
+    rank[REFRESH] = max(rank[REFRESH], now + timing.act_to_refresh)
+    state.channel[c, ROW_BUS] = now + timing.act_cycles
+    state.counters[c, ACTIVATES] += 1
+
+
+@inlined
+def issue_pre(c: int, now: int, b: int, timing: Timing, state: State) -> None:
+    """Close bank b."""
+    state.bank[c, ROW, b] = CLOSED
+    state.bank[c, ACT, b] = max(state.bank[c, ACT, b], now + timing.pre_to_act)
+    rank = state.rank[c, :, b >> timing.rank_bits]
+    rank[REFRESH] = max(rank[REFRESH], now + timing.pre_to_refresh)
+    state.channel[c, ROW_BUS] = now + 1
+
+
+@inlined
+def begin_refresh(c: int, timing: Timing, state: State) -> None:
+    """Close the queue: all ranks are to be refreshed."""
+    channel = state.channel[c]
+    channel[ROW_BUS] = max(channel[ROW_BUS], channel[REFRESH_DUE])
+    channel[REFRESH_LEFT] = timing.ranks
+    channel[REFRESH_DUE] += timing.refresh_interval
+    channel[ROW_FROM] = channel[ROW_BUS]
+    if timing.command_buses == 1:
+        channel[READ_FROM] = min(channel[READ_FROM], channel[ROW_BUS])
+
+
+@inlined
+def refresh_step(c: int, now: int, timing: Timing, state: State) -> int:
+    """Take the next step of a waiting refresh: close all banks of a rank, or refresh it.
+
+    Ranks follow one another. Returns the first clock at which the next step may be.
+    """
+    rank = timing.ranks - state.channel[c, REFRESH_LEFT]
+    first, last = rank << timing.rank_bits, (rank + 1) << timing.rank_bits
+    ready = state.channel[c, ROW_BUS]
+    is_open = False
+    for b in range(first, last):
+        if state.bank[c, RESERVED, b]:
+            return NEVER
+        if state.bank[c, ROW, b] != CLOSED:
+            is_open = True
+            ready = max(ready, state.bank[c, PRE, b])
+    if not is_open:
+        ready = max(ready, state.rank[c, REFRESH, rank])
+    if ready > now:
+        return int(ready)
+    if is_open:
+        for b in range(first, last):
+            if state.bank[c, ROW, b] != CLOSED:
+                issue_pre(c, now, b, timing, state)
+    else:
+        state.rank[c, ACT, rank] = max(state.rank[c, ACT, rank], now + timing.refresh_to_act)
+        state.channel[c, ROW_BUS] = now + 1
+        state.channel[c, REFRESH_LEFT] -= 1
+        state.counters[c, REFRESHES] += 1
+        state.channel[c, READ_FROM] = state.channel[c, COLUMN_BUS]  # the queue goes on
+    return now + 1
+
+
+@inlined
+def enter_queue(
+    c: int, request: int, b: int, row: int, age: int, timing: Timing, state: State
+) -> None:
+    """Put a request into the queue, which must have room."""
+    channel = state.channel[c]
+    slot = state.order[c, channel[WAITING]]
+    state.slot[c, REQUEST, slot] = request
+    state.slot[c, BANK, slot] = b
+    state.slot[c, WANTED, slot] = row
+    state.slot[c, AGE, slot] = age
+    state.slot[c, COUNTED, slot] = 0
+    channel[WAITING] += 1
+    channel[ENTERED] += 1
+    if state.bank[c, ROW, b] == row:
+        ready = max(read_ready(c, b, timing, state), channel[COLUMN_BUS])
+        channel[READ_FROM] = min(channel[READ_FROM], ready)
+        return
+    if state.bank[c, ROW, b] != CLOSED:
+        ready = max(channel[ROW_BUS], state.bank[c, PRE, b])
+    else:
+        ready = max(channel[ROW_BUS], act_ready(c, b, timing, state))
+    if timing.command_buses == 1:
+        channel[READ_FROM] = min(channel[READ_FROM], ready)
+    else:
+        channel[ROW_FROM] = min(channel[ROW_FROM], ready)
+
+
+@inlined
+def leave_queue(c: int, now: int, place: int, timing: Timing, state: State) -> None:
+    """Free a place in the queue: a request was read, or its row opened."""
+    channel, order = state.channel[c], state.order[c]
+    state.left_at[c, (channel[ENTERED] - channel[WAITING]) % timing.queue_depth] = now
+    channel[WAITING] -= 1
+    slot = order[place]
+    for later in range(place, channel[WAITING]):
+        order[later] = order[later + 1]
+    order[channel[WAITING]] = slot
+
+
+@inlined
+def room_at(c: int, timing: Timing, state: State) -> int:
+    """Return the first clock at which the queue has room: the one after a request left it."""
+    if state.channel[c, WAITING] == timing.queue_depth:
+        return NEVER
+    left: int = state.left_at[c, state.channel[c, ENTERED] % timing.queue_depth]
+    return left + 1
+
+
+@inlined
+def read_opened(c: int, now: int, place: int, timing: Timing, state: State, done: Ints) -> None:
+    """Read for a request whose row was opened."""
+    channel, opened = state.channel[c], state.opened[c]
+    b = opened[BANK, place]
+    issue_read(c, now, b, timing, state)
+    done[opened[REQUEST, place]] = now + timing.read_to_data
+    state.bank[c, RESERVED, b] = 0
+    channel[OPENED] -= 1
+    for later in range(place, channel[OPENED]):
+        for field in range(3):
+            opened[field, later] = opened[field, later + 1]
+    closable = max(state.bank[c, PRE, b], channel[ROW_BUS])
+    channel[ROW_FROM] = min(channel[ROW_FROM], closable)
+
+
+@inlined
+def read_waiting(c: int, now: int, place: int, timing: Timing, state: State, done: Ints) -> None:
+    """Read for a request that found its row open."""
+    slot = state.order[c, place]
+    issue_read(c, now, state.slot[c, BANK, slot], timing, state)
+    done[state.slot[c, REQUEST, slot]] = now + timing.read_to_data
+    state.counters[c, HITS] += 1 - state.slot[c, COUNTED, slot]
+    leave_queue(c, now, place, timing, state)
+
+
+@inlined
+def open_or_close(c: int, now: int, place: int, timing: Timing, state: State) -> None:
+    """Activate or precharge for a waiting request."""
+    channel, slot = state.channel[c], state.order[c, place]
+    b = state.slot[c, BANK, slot]
+    closed = state.bank[c, ROW, b] == CLOSED
+    if not state.slot[c, COUNTED, slot]:
+        state.counters[c, MISSES if closed else CONFLICTS] += 1
+        state.slot[c, COUNTED, slot] = 1
+    if not closed:
+        issue_pre(c, now, b, timing, state)
+        return
+    issue_act(c, now, b, state.slot[c, WANTED, slot], timing, state)
+    state.bank[c, RESERVED, b] = 1
+    last = channel[OPENED]
+    state.opened[c, REQUEST, last] = state.slot[c, REQUEST, slot]
+    state.opened[c, BANK, last] = b
+    state.opened[c, OPENED_AGE, last] = state.slot[c, AGE, slot]
+    channel[OPENED] += 1
+    leave_queue(c, now, place, timing, state)
+    readable = max(now + timing.act_to_read, channel[COLUMN_BUS])
+    channel[READ_FROM] = min(channel[READ_FROM], readable)
+
+
+@inlined
+def column_clock(c: int, now: int, timing: Timing, state: State, done: Ints) -> int:
+    """Let the column bus issue a read; returns the first clock for the next.
+
+    While a refresh waits, only requests whose row was opened for them are read.
+    """
+    place, soonest = pick_opened(c, now, timing, state)
+    if place >= 0:
+        read_opened(c, now, place, timing, state, done)
+        return now + 1
+    if state.channel[c, REFRESH_LEFT] > 0:
+        return soonest
+    place, later = pick_waiting(c, now, True, False, timing, state)
+    if place < 0:
+        return min(soonest, later)
+    read_waiting(c, now, place, timing, state, done)
+    return now + 1
+
+
+@inlined
+def row_clock(c: int, now: int, timing: Timing, state: State) -> int:
+    """Let the row bus issue a command; returns the first clock for the next."""
+    if state.channel[c, REFRESH_LEFT] > 0:
+        return refresh_step(c, now, timing, state)
+    place, soonest = pick_waiting(c, now, False, True, timing, state)
+    if place < 0:
+        return soonest
+    open_or_close(c, now, place, timing, state)
+    return int(state.channel[c, ROW_BUS])
+
+
+@inlined
+def single_clock(c: int, now: int, timing: Timing, state: State, done: Ints) -> int:
+    """Let the only command bus issue a command; returns the first clock for the next.
+
+    Opened rows come first, then a refresh, then the oldest request whose command may be issued.
+    """
+    channel = state.channel[c]
+    place, soonest = pick_opened(c, now, timing, state)
+    if place >= 0:
+        read_opened(c, now, place, timing, state, done)
+    elif channel[REFRESH_LEFT] > 0:
+        soonest = min(soonest, refresh_step(c, now, timing, state))
+    else:
+        place, later = pick_waiting(c, now, True, True, timing, state)
+        soonest = min(soonest, later)
+        if place >= 0:
+            slot = state.order[c, place]
+            b = state.slot[c, BANK, slot]
+            if state.bank[c, ROW, b] == state.slot[c, WANTED, slot]:
+                read_waiting(c, now, place, timing, state, done)
+            else:
+                open_or_close(c, now, place, timing, state)
+    free = max(channel[ROW_BUS], channel[COLUMN_BUS])
+    channel[ROW_BUS] = channel[COLUMN_BUS] = free
+    return free if free > now else soonest
+
+
+@inlined
+def clock_channel(c: int, now: int, timing: Timing, state: State, done: Ints) -> int:
+    """Issue what the command buses may issue in clock `now`; returns the next clock to look at.
+
+    An earlier look does nothing; a request that enters may make one necessary (`wake`).
+    """
+    channel = state.channel[c]
+    if now >= channel[REFRESH_DUE]:
+        begin_refresh(c, timing, state)
+    if timing.command_buses == 1:
+        if now >= channel[READ_FROM]:
+            channel[READ_FROM] = single_clock(c, now, timing, state, done)
+    else:
+        if now >= channel[READ_FROM]:
+            channel[READ_FROM] = column_clock(c, now, timing, state, done)
+        if now >= channel[ROW_FROM]:
+            channel[ROW_FROM] = row_clock(c, now, timing, state)
+    return wake(c, timing, state)
+
+
+@inlined
+def wake(c: int, timing: Timing, state: State) -> int:
+    """Return the first clock at which the channel may do something by itself."""
+    channel = state.channel[c]
+    soonest = min(channel[REFRESH_DUE], channel[READ_FROM])
+    if timing.command_buses == 2:
+        soonest = min(soonest, channel[ROW_FROM])
+    return int(soonest)
+
+
+@inlined
+def begin(c: int, enter_at: int, until: int, timing: Timing, state: State) -> int:
+    """Return the clock at which a call starts: its requests may enter or a refresh is due.
+
+    The refreshes of an idle gap before it, but for the last, are counted, not timed.
+    """
+    channel = state.channel[c]
+    free = max(channel[ROW_BUS], channel[COLUMN_BUS])
+    skipped = (max(enter_at, until) - channel[REFRESH_DUE]) // timing.refresh_interval
+    if skipped > 0 and channel[REFRESH_DUE] >= free:
+        channel[REFRESH_DUE] += skipped * timing.refresh_interval
+        state.counters[c, REFRESHES] += skipped * timing.ranks
+        state.bank[c, ROW] = CLOSED
+    channel[READ_FROM], channel[ROW_FROM] = channel[COLUMN_BUS], channel[ROW_BUS]
+    busy = min(channel[ROW_BUS], channel[COLUMN_BUS])
+    return min(max(enter_at, int(busy)), int(channel[REFRESH_DUE]))
