@@ -18,7 +18,7 @@ Ints = NDArray[np.int64]
 OPTIONS: Any = {"_nrt": False}
 """No counting of references to the arrays of `State`."""
 
-inlined = njit(cache=True, inline="always", **OPTIONS)  # a call would copy the whole `State`
+inlined = njit(cache=True, forceinline=True, **OPTIONS)  # a call would copy the whole `State`
 
 NEVER = 2**62
 CLOSED = -1
@@ -45,7 +45,8 @@ oldest of the last four ACT, and their clocks."""
 """Columns of `State.channel`: first free clocks of the command buses (equal where there is one),
 clock of the next refresh, ranks still to be refreshed, requests that ever entered the queue, those
 that wait in it, those whose row was opened, and the clocks before which no read and no other
-command can be issued, for want of the bus or of a bank. One bus uses READ_FROM for both."""
+command can be issued, for want of the bus or of a bank. With one bus, READ_FROM is for the requests
+whose row was opened, ROW_FROM for all else."""
 
 REQUEST, BANK, WANTED, AGE, COUNTED = range(5)
 """Rows of `State.slot`: request, its bank and row, its age (lower is older), and whether it was
@@ -145,11 +146,12 @@ def pick_waiting(
     """Choose the oldest waiting request whose next command may be issued.
 
     That is a read where its row is open (`reads`), else ACT or PRE (`rows`); a row opened for
-    another request stays until that is read. Returns as `pick_opened`.
+    another request stays until that is read. Returns its place, or -1, and the clock at which the
+    next of the others may be ready.
     """
     order, wanted, bank = state.order[c], state.slot[c, WANTED], state.slot[c, BANK]
     open_row, pre_at, reserved = state.bank[c, ROW], state.bank[c, PRE], state.bank[c, RESERVED]
-    soonest = NEVER
+    best, soonest = -1, NEVER
     for place in range(state.channel[c, WAITING]):
         slot = order[place]
         b = bank[slot]
@@ -166,10 +168,13 @@ def pick_waiting(
             continue
         else:
             ready = pre_at[b]
-        if ready <= now:
-            return place, now
-        soonest = min(soonest, ready)
-    return -1, soonest
+        if ready > now or best >= 0:
+            soonest = min(soonest, ready)
+            if soonest <= now:
+                break
+        else:
+            best = place
+    return best, soonest
 
 
 @inlined
@@ -222,8 +227,6 @@ def begin_refresh(c: int, timing: Timing, state: State) -> None:
     channel[REFRESH_LEFT] = timing.ranks
     channel[REFRESH_DUE] += timing.refresh_interval
     channel[ROW_FROM] = channel[ROW_BUS]
-    if timing.command_buses == 1:
-        channel[READ_FROM] = min(channel[READ_FROM], channel[ROW_BUS])
 
 
 @inlined
@@ -274,17 +277,15 @@ def enter_queue(
     channel[WAITING] += 1
     channel[ENTERED] += 1
     if state.bank[c, ROW, b] == row:
-        ready = max(read_ready(c, b, timing, state), channel[COLUMN_BUS])
-        channel[READ_FROM] = min(channel[READ_FROM], ready)
-        return
-    if state.bank[c, ROW, b] != CLOSED:
-        ready = max(channel[ROW_BUS], state.bank[c, PRE, b])
+        ready = read_ready(c, b, timing, state)
+        if timing.command_buses == 2:
+            channel[READ_FROM] = min(channel[READ_FROM], max(ready, channel[COLUMN_BUS]))
+            return
+    elif state.bank[c, ROW, b] == CLOSED:
+        ready = act_ready(c, b, timing, state)
     else:
-        ready = max(channel[ROW_BUS], act_ready(c, b, timing, state))
-    if timing.command_buses == 1:
-        channel[READ_FROM] = min(channel[READ_FROM], ready)
-    else:
-        channel[ROW_FROM] = min(channel[ROW_FROM], ready)
+        ready = state.bank[c, PRE, b]
+    channel[ROW_FROM] = min(channel[ROW_FROM], max(ready, channel[ROW_BUS]))
 
 
 @inlined
@@ -335,8 +336,8 @@ def read_waiting(c: int, now: int, place: int, timing: Timing, state: State, don
 
 
 @inlined
-def open_or_close(c: int, now: int, place: int, timing: Timing, state: State) -> None:
-    """Activate or precharge for a waiting request."""
+def open_or_close(c: int, now: int, place: int, timing: Timing, state: State) -> int:
+    """Activate or precharge for a waiting request; returns the first clock of what then follows."""
     channel, slot = state.channel[c], state.order[c, place]
     b = state.slot[c, BANK, slot]
     closed = state.bank[c, ROW, b] == CLOSED
@@ -345,7 +346,7 @@ def open_or_close(c: int, now: int, place: int, timing: Timing, state: State) ->
         state.slot[c, COUNTED, slot] = 1
     if not closed:
         issue_pre(c, now, b, timing, state)
-        return
+        return act_ready(c, b, timing, state)
     issue_act(c, now, b, state.slot[c, WANTED, slot], timing, state)
     state.bank[c, RESERVED, b] = 1
     last = channel[OPENED]
@@ -354,8 +355,9 @@ def open_or_close(c: int, now: int, place: int, timing: Timing, state: State) ->
     state.opened[c, OPENED_AGE, last] = state.slot[c, AGE, slot]
     channel[OPENED] += 1
     leave_queue(c, now, place, timing, state)
-    readable = max(now + timing.act_to_read, channel[COLUMN_BUS])
+    readable: int = max(now + timing.act_to_read, channel[COLUMN_BUS])
     channel[READ_FROM] = min(channel[READ_FROM], readable)
+    return readable
 
 
 @inlined
@@ -371,10 +373,9 @@ def column_clock(c: int, now: int, timing: Timing, state: State, done: Ints) -> 
     if state.channel[c, REFRESH_LEFT] > 0:
         return soonest
     place, later = pick_waiting(c, now, True, False, timing, state)
-    if place < 0:
-        return min(soonest, later)
-    read_waiting(c, now, place, timing, state, done)
-    return now + 1
+    if place >= 0:
+        read_waiting(c, now, place, timing, state, done)
+    return min(soonest, later)
 
 
 @inlined
@@ -383,37 +384,39 @@ def row_clock(c: int, now: int, timing: Timing, state: State) -> int:
     if state.channel[c, REFRESH_LEFT] > 0:
         return refresh_step(c, now, timing, state)
     place, soonest = pick_waiting(c, now, False, True, timing, state)
-    if place < 0:
-        return soonest
-    open_or_close(c, now, place, timing, state)
-    return int(state.channel[c, ROW_BUS])
+    if place >= 0:
+        soonest = min(soonest, open_or_close(c, now, place, timing, state))
+    return soonest
 
 
 @inlined
-def single_clock(c: int, now: int, timing: Timing, state: State, done: Ints) -> int:
-    """Let the only command bus issue a command; returns the first clock for the next.
+def waiting_clock(c: int, now: int, timing: Timing, state: State, done: Ints) -> int:
+    """Issue what a refresh or else a waiting request needs; returns as `row_clock`."""
+    if state.channel[c, REFRESH_LEFT] > 0:
+        return refresh_step(c, now, timing, state)
+    place, soonest = pick_waiting(c, now, True, True, timing, state)
+    if place < 0:
+        return soonest
+    slot = state.order[c, place]
+    if state.bank[c, ROW, state.slot[c, BANK, slot]] == state.slot[c, WANTED, slot]:
+        read_waiting(c, now, place, timing, state, done)
+        return soonest
+    return min(soonest, open_or_close(c, now, place, timing, state))
 
-    Opened rows come first, then a refresh, then the oldest request whose command may be issued.
-    """
+
+@inlined
+def single_clock(c: int, now: int, timing: Timing, state: State, done: Ints) -> None:
+    """Let the only command bus issue a command: opened rows come first, then a refresh."""
     channel = state.channel[c]
-    place, soonest = pick_opened(c, now, timing, state)
-    if place >= 0:
-        read_opened(c, now, place, timing, state, done)
-    elif channel[REFRESH_LEFT] > 0:
-        soonest = min(soonest, refresh_step(c, now, timing, state))
-    else:
-        place, later = pick_waiting(c, now, True, True, timing, state)
-        soonest = min(soonest, later)
+    place = -1
+    if now >= channel[READ_FROM]:
+        place, channel[READ_FROM] = pick_opened(c, now, timing, state)
         if place >= 0:
-            slot = state.order[c, place]
-            b = state.slot[c, BANK, slot]
-            if state.bank[c, ROW, b] == state.slot[c, WANTED, slot]:
-                read_waiting(c, now, place, timing, state, done)
-            else:
-                open_or_close(c, now, place, timing, state)
-    free = max(channel[ROW_BUS], channel[COLUMN_BUS])
-    channel[ROW_BUS] = channel[COLUMN_BUS] = free
-    return free if free > now else soonest
+            read_opened(c, now, place, timing, state, done)
+            channel[READ_FROM] = now + 1
+    if place < 0 and now >= channel[ROW_FROM]:
+        channel[ROW_FROM] = waiting_clock(c, now, timing, state, done)
+    channel[ROW_BUS] = channel[COLUMN_BUS] = max(channel[ROW_BUS], channel[COLUMN_BUS])
 
 
 @inlined
@@ -426,24 +429,23 @@ def clock_channel(c: int, now: int, timing: Timing, state: State, done: Ints) ->
     if now >= channel[REFRESH_DUE]:
         begin_refresh(c, timing, state)
     if timing.command_buses == 1:
-        if now >= channel[READ_FROM]:
-            channel[READ_FROM] = single_clock(c, now, timing, state, done)
+        if now >= channel[ROW_BUS]:
+            single_clock(c, now, timing, state, done)
     else:
-        if now >= channel[READ_FROM]:
+        if now >= channel[READ_FROM] and now >= channel[COLUMN_BUS]:
             channel[READ_FROM] = column_clock(c, now, timing, state, done)
-        if now >= channel[ROW_FROM]:
+        if now >= channel[ROW_FROM] and now >= channel[ROW_BUS]:
             channel[ROW_FROM] = row_clock(c, now, timing, state)
-    return wake(c, timing, state)
+    return wake(c, state)
 
 
 @inlined
-def wake(c: int, timing: Timing, state: State) -> int:
+def wake(c: int, state: State) -> int:
     """Return the first clock at which the channel may do something by itself."""
     channel = state.channel[c]
-    soonest = min(channel[REFRESH_DUE], channel[READ_FROM])
-    if timing.command_buses == 2:
-        soonest = min(soonest, channel[ROW_FROM])
-    return int(soonest)
+    column = max(channel[READ_FROM], channel[COLUMN_BUS])
+    row = max(channel[ROW_FROM], channel[ROW_BUS])
+    return int(min(channel[REFRESH_DUE], column, row))
 
 
 @inlined

@@ -34,9 +34,10 @@ from sim.dram.channel_kernel import (
 CHANNEL, BANK, ROW, COLUMN = range(4)
 """Entries of `Mapping.place`: where the address located last lies; the bank is its channel's."""
 
-NOW, SENDS, HEAD, SENT, READS = range(5)
-"""Entries of `Sender.front`: clock (NEVER: the stream has to begin), requests sent in it, the next
-request of the window, requests sent and requests read since the stream began."""
+NOW, BEGIN, SENDS, HEAD, SENT, READS = range(6)
+"""Entries of `Sender.front`: clock (NEVER: the stream has to begin), first clock at which a request
+may enter, requests sent in this clock, the next request of the window, requests sent and requests
+read since the stream began."""
 
 
 class Mapping(NamedTuple):
@@ -50,7 +51,7 @@ class Mapping(NamedTuple):
 class Sender(NamedTuple):
     """A source that sends requests in order, each when the queue of its channel has room."""
 
-    front: Ints  # (5,)
+    front: Ints  # (6,)
     wakes: Ints  # (channel,): clocks at which the channels have to be looked at
     done_at: Ints  # (outstanding,): clocks at which reads completed, a ring; empty: no limit
     sends_per_cycle: int
@@ -110,7 +111,7 @@ def sendable_at(sender: Sender, mapping: Mapping, timing: Timing, state: State) 
 
     It is sent `queue_cycles` before. Nothing overtakes it, whatever its channel.
     """
-    at = room_at(mapping.place[CHANNEL], timing, state)
+    at = max(sender.front[BEGIN], room_at(mapping.place[CHANNEL], timing, state))
     limit = sender.done_at.size
     if limit > 0 and sender.front[SENT] >= limit:
         freeing = sender.front[SENT] - limit
@@ -134,7 +135,7 @@ def send_requests(
         c = place[CHANNEL]
         accepted[front[HEAD]] = now - timing.queue_cycles
         enter_queue(c, front[HEAD], place[BANK], place[ROW], accepted[front[HEAD]], timing, state)
-        sender.wakes[c] = min(sender.wakes[c], wake(c, timing, state))
+        sender.wakes[c] = min(sender.wakes[c], wake(c, state))
         front[HEAD] += 1
         front[SENT] += 1
         front[SENDS] += 1
@@ -142,14 +143,21 @@ def send_requests(
 
 @inlined
 def begin_stream(arrival: int, sender: Sender, timing: Timing, state: State) -> None:
-    """Bring all channels to the clock at which the first request may enter its queue."""
-    enter_at = arrival + timing.queue_cycles
-    for c in range(sender.wakes.size):
-        now = begin(c, enter_at, 0, timing, state)
-        while now < enter_at:
-            now = max(now + 1, clock_channel(c, now, timing, state, sender.wakes))
-        sender.wakes[c] = now
-    sender.front[NOW] = enter_at
+    """Go to the clock at which the first request may enter, or to refreshes that are due before."""
+    front, wakes = sender.front, sender.wakes
+    front[BEGIN] = front[NOW] = arrival + timing.queue_cycles
+    for c in range(wakes.size):
+        wakes[c] = begin(c, front[BEGIN], 0, timing, state)
+        front[NOW] = min(front[NOW], wakes[c])
+
+
+@inlined
+def is_refreshing(state: State) -> bool:
+    """Tell whether a channel has begun a refresh and not ended it."""
+    for c in range(state.channel.shape[0]):
+        if state.channel[c, REFRESH_LEFT] > 0:
+            return True
+    return False
 
 
 @inlined
@@ -256,14 +264,10 @@ def send_window(
         if front[HEAD] < addresses.size:
             locate(addresses[front[HEAD]], mapping)
             soonest = min(soonest, sendable_at(sender, mapping, timing, state))
-        elif front[READS] == front[SENT]:
-            break
+        elif front[READS] == front[SENT] and not is_refreshing(state):
+            return
         front[NOW] = max(front[NOW] + 1, soonest)
         front[SENDS] = 0
-    for c in range(sender.wakes.size):  # a refresh that began is finished
-        now = front[NOW]
-        while state.channel[c, REFRESH_LEFT] > 0:
-            now = max(now + 1, clock_channel(c, now, timing, state, done))
 
 
 @njit(cache=True)

@@ -83,7 +83,7 @@ class Dram:
     def stream(
         self,
         addresses: ArrayLike,
-        sends_per_cycle: int = 4,
+        sends_per_cycle: int | None = None,
         outstanding: int | None = None,
         arrival_cycle: int | None = None,
     ) -> Served:
@@ -93,8 +93,8 @@ class Dram:
 
         Args:
             addresses: (request,) transaction numbers.
-            sends_per_cycle: requests sent in a clock at most.
-            outstanding: reads sent and not complete at most; None: as many as the queues take.
+            sends_per_cycle: requests sent in a clock at most; None: as many as the queues take.
+            outstanding: reads sent and not complete at most; None: no limit.
             arrival_cycle: clock of the first; default: that of the last call's arrival.
 
         Raises:
@@ -106,7 +106,7 @@ class Dram:
     def stream_chunks(
         self,
         chunks: Iterable[ArrayLike],
-        sends_per_cycle: int = 4,
+        sends_per_cycle: int | None = None,
         outstanding: int | None = None,
         arrival_cycle: int | None = None,
     ) -> Iterator[Served]:
@@ -119,7 +119,7 @@ class Dram:
             if limit is not None and limit < 1:
                 raise ValueError(f"DRAM stream {name} must be at least 1, not {limit}")
         self._advance(self._arrival if arrival_cycle is None else arrival_cycle)
-        return self._send(iter(chunks), sends_per_cycle, outstanding or 0)
+        return self._send(iter(chunks), sends_per_cycle, outstanding)
 
     def finish(self, cycle: int) -> None:
         """Let the device idle up to a clock, so that its refreshes until then are counted."""
@@ -176,7 +176,7 @@ class Dram:
         return done
 
     def _send(
-        self, chunks: Iterator[ArrayLike], sends_per_cycle: int, outstanding: int
+        self, chunks: Iterator[ArrayLike], sends_per_cycle: int | None, outstanding: int | None
     ) -> Iterator[Served]:
         """Yield what is known after each chunk; a window holds the requests not yet yielded."""
         sender = self._sender(sends_per_cycle, outstanding)
@@ -197,11 +197,12 @@ class Dram:
             self._state.slot[:, channel_kernel.REQUEST] -= known
             self._state.opened[:, channel_kernel.REQUEST] -= known
 
-    def _sender(self, sends_per_cycle: int, outstanding: int) -> kernel.Sender:
-        front = np.zeros(5, np.int64)
+    def _sender(self, sends_per_cycle: int | None, outstanding: int | None) -> kernel.Sender:
+        front = np.zeros(6, np.int64)
         front[kernel.NOW] = channel_kernel.NEVER
         wakes = np.zeros(self.spec.channels, np.int64)
-        return kernel.Sender(front, wakes, np.zeros(outstanding, np.int64), sends_per_cycle)
+        done_at = np.zeros(outstanding or 0, np.int64)
+        return kernel.Sender(front, wakes, done_at, sends_per_cycle or channel_kernel.NEVER)
 
     def _send_window(self, sender: kernel.Sender, window: Ints, is_last: bool) -> None:
         addresses, accepted, done = window
