@@ -23,13 +23,14 @@ inlined = njit(cache=True, forceinline=True, **OPTIONS)  # a call would copy the
 NEVER = 2**62
 CLOSED = -1
 
-ROW, ACT, READ, PRE, RESERVED = range(5)
-"""Rows of `State.bank`: open row, the first clocks at which the commands are allowed, and whether
-the row was opened for a request that still has to be read. `State.group` has ACT and READ too."""
+ROW, ACT, READ, PRE, CLOSABLE = range(5)
+"""Rows of `State.bank`: open row, the first clocks at which the commands are allowed, and that of
+PRE once the request has been read for which the row was opened: until then PRE has NEVER.
+`State.group` and `State.rank` have ACT, READ and PRE too, where PRE is always allowed."""
 
-REFRESH, FAW_NEXT, FAW = 3, 4, 5
-"""Further rows of `State.rank`, beside ACT and READ: first clock of a refresh, place of the
-oldest of the last four ACT, and their clocks."""
+REFRESH, FAW_NEXT, FAW = 4, 5, 6
+"""Further rows of `State.rank`: first clock of a refresh, place of the oldest of the last four
+ACT, and their clocks."""
 
 (
     ROW_BUS,
@@ -49,7 +50,7 @@ command can be issued, for want of the bus or of a bank. With one bus, READ_FROM
 whose row was opened, ROW_FROM for all else."""
 
 REQUEST, BANK, WANTED, AGE, COUNTED = range(5)
-"""Rows of `State.slot`: request, its bank and row, its age (lower is older), and whether it was
+"""Rows of `State.waiting`: request, its bank and row, its age (lower is older), and whether it was
 counted as hit, miss or conflict. `State.opened` has the rows REQUEST, BANK and OPENED_AGE."""
 
 OPENED_AGE = 2
@@ -90,36 +91,31 @@ class State(NamedTuple):
     """What a device remembers; first axis: channel."""
 
     bank: Ints  # (channel, 5, bank)
-    group: Ints  # (channel, 3, bank group)
-    rank: Ints  # (channel, 9, rank)
+    group: Ints  # (channel, 4, bank group)
+    rank: Ints  # (channel, 10, rank)
     channel: Ints  # (channel, 9)
-    slot: Ints  # (channel, 5, queue depth)
-    order: Ints  # (channel, queue depth): slots, waiting ones first and by age, then free ones
+    waiting: Ints  # (channel, 5, queue depth), by age
     opened: Ints  # (channel, 3, bank), in order of their activation
     left_at: Ints  # (channel, queue depth): clocks at which requests left the queue, a ring
     counters: Ints  # (channel, 5)
 
 
 @inlined
-def read_ready(c: int, b: int, timing: Timing, state: State) -> int:
-    """Return the first clock at which bank b's open row may be read, but for the bus."""
+def ready_at(c: int, command: int, b: int, timing: Timing, state: State) -> int:
+    """Return the first clock of ACT, READ or PRE of bank b, but for the bus."""
     ready: int = max(
-        state.bank[c, READ, b],
-        state.group[c, READ, b >> timing.bank_bits],
-        state.rank[c, READ, b >> timing.rank_bits],
+        state.bank[c, command, b],
+        state.group[c, command, b >> timing.bank_bits],
+        state.rank[c, command, b >> timing.rank_bits],
     )
     return ready
 
 
 @inlined
-def act_ready(c: int, b: int, timing: Timing, state: State) -> int:
-    """Return the first clock at which bank b may be activated, but for the bus."""
-    ready: int = max(
-        state.bank[c, ACT, b],
-        state.group[c, ACT, b >> timing.bank_bits],
-        state.rank[c, ACT, b >> timing.rank_bits],
-    )
-    return ready
+def next_command(c: int, b: int, row: int, state: State) -> int:
+    """Return what a request for a row of bank b needs next: ACT, READ or PRE."""
+    is_open = state.bank[c, ROW, b]
+    return READ if is_open == row else (ACT if is_open == CLOSED else PRE)
 
 
 @inlined
@@ -131,7 +127,7 @@ def pick_opened(c: int, now: int, timing: Timing, state: State) -> tuple[int, in
     opened = state.opened[c]
     best, soonest, oldest = -1, NEVER, NEVER
     for place in range(state.channel[c, OPENED]):
-        ready = read_ready(c, opened[BANK, place], timing, state)
+        ready = ready_at(c, READ, opened[BANK, place], timing, state)
         if ready > now:
             soonest = min(soonest, ready)
         elif opened[OPENED_AGE, place] < oldest:
@@ -149,39 +145,31 @@ def pick_waiting(
     another request stays until that is read. Returns its place, or -1, and the clock at which the
     next of the others may be ready.
     """
-    order, wanted, bank = state.order[c], state.slot[c, WANTED], state.slot[c, BANK]
-    open_row, pre_at, reserved = state.bank[c, ROW], state.bank[c, PRE], state.bank[c, RESERVED]
+    bank, wanted = state.waiting[c, BANK], state.waiting[c, WANTED]
     best, soonest = -1, NEVER
     for place in range(state.channel[c, WAITING]):
-        slot = order[place]
-        b = bank[slot]
-        row = open_row[b]
-        if row == wanted[slot]:
-            if not reads:
-                continue
-            ready = read_ready(c, b, timing, state)
-        elif not rows:
-            continue
-        elif row == CLOSED:
-            ready = act_ready(c, b, timing, state)
-        elif reserved[b]:
-            continue
+        b = bank[place]
+        command = next_command(c, b, wanted[place], state)
+        ready = ready_at(c, command, b, timing, state)
+        if command == READ:
+            ready = ready if reads else NEVER
         else:
-            ready = pre_at[b]
-        if ready > now or best >= 0:
-            soonest = min(soonest, ready)
-            if soonest <= now:
-                break
-        else:
+            ready = ready if rows else NEVER
+        if ready <= now:
+            if best >= 0:
+                return best, now
             best = place
+        else:
+            soonest = min(soonest, ready)
     return best, soonest
 
 
 @inlined
 def issue_read(c: int, now: int, b: int, timing: Timing, state: State) -> None:
-    """Read the open row of bank b."""
+    """Read the open row of bank b, for the request for which it was opened or after that."""
     own = b >> timing.rank_bits
-    state.bank[c, PRE, b] = max(state.bank[c, PRE, b], now + timing.read_to_pre)
+    state.bank[c, CLOSABLE, b] = max(state.bank[c, CLOSABLE, b], now + timing.read_to_pre)
+    state.bank[c, PRE, b] = state.bank[c, CLOSABLE, b]
     state.group[c, READ, b >> timing.bank_bits] = now + timing.read_to_read_group
     if timing.read_to_read_other_rank > 0:
         for rank in range(timing.ranks):
@@ -197,7 +185,8 @@ def issue_act(c: int, now: int, b: int, row: int, timing: Timing, state: State) 
     state.bank[c, ROW, b] = row
     state.bank[c, ACT, b] = now + timing.act_to_act
     state.bank[c, READ, b] = now + timing.act_to_read
-    state.bank[c, PRE, b] = now + timing.act_to_pre
+    state.bank[c, CLOSABLE, b] = now + timing.act_to_pre
+    state.bank[c, PRE, b] = NEVER
     state.group[c, ACT, b >> timing.bank_bits] = now + timing.act_to_act_group
     rank = state.rank[c, :, b >> timing.rank_bits]
     rank[FAW + rank[FAW_NEXT]] = now
@@ -240,8 +229,6 @@ def refresh_step(c: int, now: int, timing: Timing, state: State) -> int:
     ready = state.channel[c, ROW_BUS]
     is_open = False
     for b in range(first, last):
-        if state.bank[c, RESERVED, b]:
-            return NEVER
         if state.bank[c, ROW, b] != CLOSED:
             is_open = True
             ready = max(ready, state.bank[c, PRE, b])
@@ -267,37 +254,32 @@ def enter_queue(
     c: int, request: int, b: int, row: int, age: int, timing: Timing, state: State
 ) -> None:
     """Put a request into the queue, which must have room."""
-    channel = state.channel[c]
-    slot = state.order[c, channel[WAITING]]
-    state.slot[c, REQUEST, slot] = request
-    state.slot[c, BANK, slot] = b
-    state.slot[c, WANTED, slot] = row
-    state.slot[c, AGE, slot] = age
-    state.slot[c, COUNTED, slot] = 0
+    channel, waiting = state.channel[c], state.waiting[c]
+    last = channel[WAITING]
+    waiting[REQUEST, last] = request
+    waiting[BANK, last] = b
+    waiting[WANTED, last] = row
+    waiting[AGE, last] = age
+    waiting[COUNTED, last] = 0
     channel[WAITING] += 1
     channel[ENTERED] += 1
-    if state.bank[c, ROW, b] == row:
-        ready = read_ready(c, b, timing, state)
-        if timing.command_buses == 2:
-            channel[READ_FROM] = min(channel[READ_FROM], max(ready, channel[COLUMN_BUS]))
-            return
-    elif state.bank[c, ROW, b] == CLOSED:
-        ready = act_ready(c, b, timing, state)
+    command = next_command(c, b, row, state)
+    ready = ready_at(c, command, b, timing, state)
+    if command == READ and timing.command_buses == 2:
+        channel[READ_FROM] = min(channel[READ_FROM], ready)
     else:
-        ready = state.bank[c, PRE, b]
-    channel[ROW_FROM] = min(channel[ROW_FROM], max(ready, channel[ROW_BUS]))
+        channel[ROW_FROM] = min(channel[ROW_FROM], ready)
 
 
 @inlined
 def leave_queue(c: int, now: int, place: int, timing: Timing, state: State) -> None:
     """Free a place in the queue: a request was read, or its row opened."""
-    channel, order = state.channel[c], state.order[c]
+    channel, waiting = state.channel[c], state.waiting[c]
     state.left_at[c, (channel[ENTERED] - channel[WAITING]) % timing.queue_depth] = now
     channel[WAITING] -= 1
-    slot = order[place]
-    for later in range(place, channel[WAITING]):
-        order[later] = order[later + 1]
-    order[channel[WAITING]] = slot
+    for field in range(waiting.shape[0]):
+        for later in range(place, channel[WAITING]):
+            waiting[field, later] = waiting[field, later + 1]
 
 
 @inlined
@@ -316,46 +298,43 @@ def read_opened(c: int, now: int, place: int, timing: Timing, state: State, done
     b = opened[BANK, place]
     issue_read(c, now, b, timing, state)
     done[opened[REQUEST, place]] = now + timing.read_to_data
-    state.bank[c, RESERVED, b] = 0
     channel[OPENED] -= 1
     for later in range(place, channel[OPENED]):
         for field in range(3):
             opened[field, later] = opened[field, later + 1]
-    closable = max(state.bank[c, PRE, b], channel[ROW_BUS])
-    channel[ROW_FROM] = min(channel[ROW_FROM], closable)
+    channel[ROW_FROM] = min(channel[ROW_FROM], state.bank[c, PRE, b])
 
 
 @inlined
 def read_waiting(c: int, now: int, place: int, timing: Timing, state: State, done: Ints) -> None:
     """Read for a request that found its row open."""
-    slot = state.order[c, place]
-    issue_read(c, now, state.slot[c, BANK, slot], timing, state)
-    done[state.slot[c, REQUEST, slot]] = now + timing.read_to_data
-    state.counters[c, HITS] += 1 - state.slot[c, COUNTED, slot]
+    waiting = state.waiting[c]
+    issue_read(c, now, waiting[BANK, place], timing, state)
+    done[waiting[REQUEST, place]] = now + timing.read_to_data
+    state.counters[c, HITS] += 1 - waiting[COUNTED, place]
     leave_queue(c, now, place, timing, state)
 
 
 @inlined
 def open_or_close(c: int, now: int, place: int, timing: Timing, state: State) -> int:
     """Activate or precharge for a waiting request; returns the first clock of what then follows."""
-    channel, slot = state.channel[c], state.order[c, place]
-    b = state.slot[c, BANK, slot]
+    channel, waiting, opened = state.channel[c], state.waiting[c], state.opened[c]
+    b = waiting[BANK, place]
     closed = state.bank[c, ROW, b] == CLOSED
-    if not state.slot[c, COUNTED, slot]:
+    if not waiting[COUNTED, place]:
         state.counters[c, MISSES if closed else CONFLICTS] += 1
-        state.slot[c, COUNTED, slot] = 1
+        waiting[COUNTED, place] = 1
     if not closed:
         issue_pre(c, now, b, timing, state)
-        return act_ready(c, b, timing, state)
-    issue_act(c, now, b, state.slot[c, WANTED, slot], timing, state)
-    state.bank[c, RESERVED, b] = 1
+        return ready_at(c, ACT, b, timing, state)
+    issue_act(c, now, b, waiting[WANTED, place], timing, state)
     last = channel[OPENED]
-    state.opened[c, REQUEST, last] = state.slot[c, REQUEST, slot]
-    state.opened[c, BANK, last] = b
-    state.opened[c, OPENED_AGE, last] = state.slot[c, AGE, slot]
+    opened[REQUEST, last] = waiting[REQUEST, place]
+    opened[BANK, last] = b
+    opened[OPENED_AGE, last] = waiting[AGE, place]
     channel[OPENED] += 1
     leave_queue(c, now, place, timing, state)
-    readable: int = max(now + timing.act_to_read, channel[COLUMN_BUS])
+    readable = now + timing.act_to_read
     channel[READ_FROM] = min(channel[READ_FROM], readable)
     return readable
 
@@ -397,8 +376,8 @@ def waiting_clock(c: int, now: int, timing: Timing, state: State, done: Ints) ->
     place, soonest = pick_waiting(c, now, True, True, timing, state)
     if place < 0:
         return soonest
-    slot = state.order[c, place]
-    if state.bank[c, ROW, state.slot[c, BANK, slot]] == state.slot[c, WANTED, slot]:
+    waiting = state.waiting[c]
+    if state.bank[c, ROW, waiting[BANK, place]] == waiting[WANTED, place]:
         read_waiting(c, now, place, timing, state, done)
         return soonest
     return min(soonest, open_or_close(c, now, place, timing, state))

@@ -194,7 +194,7 @@ class Dram:
             yield Served(window[1, :known], window[2, :known])
             window = window[:, known:]
             sender.front[kernel.HEAD] -= known
-            self._state.slot[:, channel_kernel.REQUEST] -= known
+            self._state.waiting[:, channel_kernel.REQUEST] -= known
             self._state.opened[:, channel_kernel.REQUEST] -= known
 
     def _sender(self, sends_per_cycle: int | None, outstanding: int | None) -> kernel.Sender:
@@ -299,12 +299,11 @@ def _initial_state(spec: DramSpec) -> State:
     ranks = spec.pseudo_channels * spec.ranks
     state = State(
         bank=np.zeros((channels, 5, banks), np.int64),
-        group=np.zeros((channels, 3, ranks * spec.bank_groups), np.int64),
-        rank=np.zeros((channels, 9, ranks), np.int64),
+        group=np.zeros((channels, 4, ranks * spec.bank_groups), np.int64),
+        rank=np.zeros((channels, 10, ranks), np.int64),
         channel=np.zeros((channels, 9), np.int64),
-        slot=np.zeros((channels, 5, depth), np.int64),
-        order=np.tile(np.arange(depth), (channels, 1)),
-        opened=np.zeros((channels, 3, banks + 1), np.int64),  # a row beyond it is read, not used
+        waiting=np.zeros((channels, 5, depth), np.int64),
+        opened=np.zeros((channels, 3, banks), np.int64),
         left_at=np.full((channels, depth), -1, np.int64),
         counters=np.zeros((channels, 5), np.int64),
     )
