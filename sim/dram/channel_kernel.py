@@ -149,12 +149,11 @@ def pick_waiting(
     best, soonest = -1, NEVER
     for place in range(state.channel[c, WAITING]):
         b = bank[place]
-        command = next_command(c, b, wanted[place], state)
+        is_open = state.bank[c, ROW, b]
+        is_hit = is_open == wanted[place]
+        command = READ if is_hit or not rows else (ACT if is_open == CLOSED else PRE)
         ready = ready_at(c, command, b, timing, state)
-        if command == READ:
-            ready = ready if reads else NEVER
-        else:
-            ready = ready if rows else NEVER
+        ready = ready if (reads if is_hit else rows) else NEVER
         if ready <= now:
             if best >= 0:
                 return best, now

@@ -122,6 +122,13 @@ def sendable_at(sender: Sender, mapping: Mapping, timing: Timing, state: State) 
 
 
 @inlined
+def locate_head(addresses: Ints, sender: Sender, mapping: Mapping) -> None:
+    """Locate the next request of the window, if there is one."""
+    if sender.front[HEAD] < addresses.size:
+        locate(addresses[sender.front[HEAD]], mapping)
+
+
+@inlined
 def send_requests(
     addresses: Ints, accepted: Ints, sender: Sender, mapping: Mapping, timing: Timing, state: State
 ) -> None:
@@ -129,7 +136,6 @@ def send_requests(
     front, place = sender.front, mapping.place
     now = front[NOW]
     while front[HEAD] < addresses.size and front[SENDS] < sender.sends_per_cycle:
-        locate(addresses[front[HEAD]], mapping)
         if sendable_at(sender, mapping, timing, state) > now:
             return
         c = place[CHANNEL]
@@ -139,6 +145,7 @@ def send_requests(
         front[HEAD] += 1
         front[SENT] += 1
         front[SENDS] += 1
+        locate_head(addresses, sender, mapping)
 
 
 @inlined
@@ -154,10 +161,10 @@ def begin_stream(arrival: int, sender: Sender, timing: Timing, state: State) -> 
 @inlined
 def is_refreshing(state: State) -> bool:
     """Tell whether a channel has begun a refresh and not ended it."""
+    left = 0
     for c in range(state.channel.shape[0]):
-        if state.channel[c, REFRESH_LEFT] > 0:
-            return True
-    return False
+        left += state.channel[c, REFRESH_LEFT]
+    return left > 0
 
 
 @inlined
@@ -256,13 +263,13 @@ def send_window(
     front = sender.front
     if front[NOW] == NEVER:
         begin_stream(arrival, sender, timing, state)
+    locate_head(addresses, sender, mapping)
     while True:
         send_requests(addresses, accepted, sender, mapping, timing, state)
         if front[HEAD] == addresses.size and not is_last:
             return  # the next window may send in this clock too
         soonest = clock_channels(sender, timing, state, done)
         if front[HEAD] < addresses.size:
-            locate(addresses[front[HEAD]], mapping)
             soonest = min(soonest, sendable_at(sender, mapping, timing, state))
         elif front[READS] == front[SENT] and not is_refreshing(state):
             return

@@ -134,7 +134,8 @@ class DramSpec(Config):
     address. A field may appear twice; its later bits are the higher ones."""
 
     xor: tuple[AddressField, ...] = ()
-    """Fields that are XORed with successive low bits of the column, in this order."""
+    """Fields that are XORed with successive low bits of the column, in this order; at most once
+    each, and not the column itself."""
 
     @model_validator(mode="after")
     def _mapping_covers_device(self) -> Self:
@@ -145,6 +146,14 @@ class DramSpec(Config):
                 raise ValueError(
                     f"Dram mapping must give {field} bits for {count} of them, not {bits} bits"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _xor_is_one_to_one(self) -> Self:
+        if "column" in self.xor or len(set(self.xor)) < len(self.xor):
+            raise ValueError(
+                f"Dram xor must be different fields without column, not {', '.join(self.xor)}"
+            )
         return self
 
     @model_validator(mode="after")
