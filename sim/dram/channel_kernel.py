@@ -7,7 +7,8 @@ DDR4, a pseudo-channel of HBM2. A bank's number within its channel is
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from numba import njit
@@ -18,7 +19,14 @@ Ints = NDArray[np.int64]
 OPTIONS: Any = {"_nrt": False}
 """No counting of references to the arrays of `State`."""
 
-inlined = njit(cache=True, forceinline=True, **OPTIONS)  # a call would copy the whole `State`
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+
+def inlined(function: _Function) -> _Function:
+    """Compile into the callers: a call would copy the whole `State`."""
+    compiled: _Function = njit(cache=True, forceinline=True, **OPTIONS)(function)
+    return compiled
+
 
 NEVER = 2**62
 CLOSED = -1
