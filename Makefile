@@ -24,6 +24,7 @@ check: $(STAMP)  ## style and types
 bench: $(STAMP)  ## times and memory, beside the bars they must meet
 	$(BIN)/python benchmarks/bench_cli.py
 	$(BIN)/python benchmarks/bench_simulate.py
+	$(BIN)/python benchmarks/bench_dram.py
 
 clean:  ## caches and build products; the environment and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

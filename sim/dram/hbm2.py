@@ -8,6 +8,7 @@ vendors quote it. Organisation: 128-bit channels as two 64-bit pseudo-channels, 
 
 from __future__ import annotations
 
+from sim.dram.mapping import remap
 from sim.dram.spec import DramSpec
 
 HBM2_2GBPS = DramSpec(
@@ -50,37 +51,11 @@ A sequential stream visits the channels in turn and, within one, both pseudo-cha
 groups, so that the long CAS distance of a bank group never limits it.
 """
 
-HBM2_ROBARACOCH = HBM2_2GBPS.override(
-    {
-        "name": "hbm2-2gbps-1ch-robaracoch",
-        "channels": 1,
-        "mapping": (
-            ("column", 5),
-            ("pseudo_channel", 1),
-            ("bank_group", 2),
-            ("bank", 2),
-            ("row", 16),
-        ),
-    }
-)
-"""One channel under Ramulator's RoBaRaCoCh mapping: a row's columns are neighbours."""
+HBM2_ROBARACOCH = remap(HBM2_2GBPS, "robaracoch", name="hbm2-2gbps-1ch-robaracoch", channels=1)
+"""One channel where a row's columns are neighbours."""
 
-HBM2_MOP4CLXOR = HBM2_2GBPS.override(
-    {
-        "name": "hbm2-2gbps-1ch-mop4clxor",
-        "channels": 1,
-        "mapping": (
-            ("column", 2),
-            ("pseudo_channel", 1),
-            ("bank_group", 2),
-            ("bank", 2),
-            ("column", 3),
-            ("row", 16),
-        ),
-        "xor": ("pseudo_channel", "bank_group", "bank"),
-    }
-)
-"""One channel under Ramulator's MOP4CLXOR mapping: four neighbours, then the next bank."""
+HBM2_MOP4CLXOR = remap(HBM2_2GBPS, "mop4clxor", name="hbm2-2gbps-1ch-mop4clxor", channels=1)
+"""One channel where four neighbours share a row."""
 
 HBM2_PRESETS = {spec.name: spec for spec in (HBM2_2GBPS, HBM2_ROBARACOCH, HBM2_MOP4CLXOR)}
 """All presets by name."""

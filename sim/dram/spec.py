@@ -8,17 +8,18 @@ from pydantic import Field, PositiveFloat, PositiveInt, model_validator
 
 from workloads.config import Config
 
-AddressField = Literal["channel", "pseudo_channel", "bank_group", "bank", "column", "row"]
+AddressField = Literal["channel", "pseudo_channel", "rank", "bank_group", "bank", "column", "row"]
 
 FIELDS: tuple[AddressField, ...] = (
     "channel",
     "pseudo_channel",
+    "rank",
     "bank_group",
     "bank",
     "column",
     "row",
 )
-"""The parts of a transaction's location; kernels number them in this order."""
+"""The parts of a transaction's location."""
 
 IDEAL_MEMORY = "IdealMemory"
 """What a result calls a memory without latency and bandwidth limit."""
@@ -36,13 +37,21 @@ class DramSpec(Config):
     """Name of the preset, for reports."""
 
     channels: PositiveInt
-    """Independent channels, each with its own row and column command bus."""
+    """Independent channels, each with its own command buses."""
 
-    pseudo_channels: PositiveInt
-    """Halves of a channel with their own banks and data pins, sharing its command buses."""
+    pseudo_channels: PositiveInt = 1
+    """Parts of a channel with their own banks and data pins, sharing its command buses (HBM2).
+    Where a timing says rank, each of them counts as one."""
+
+    ranks: PositiveInt = 1
+    """Parts of a channel with their own banks, sharing its command bus and data pins (DDR4)."""
+
+    command_buses: int = Field(default=2, ge=1, le=2)
+    """Command buses of a channel, one command a clock each: one for rows and one for columns
+    (HBM2), or a single one (DDR4)."""
 
     bank_groups: PositiveInt
-    """Bank groups per pseudo-channel."""
+    """Bank groups per rank."""
 
     banks: PositiveInt
     """Banks per bank group."""
@@ -60,7 +69,7 @@ class DramSpec(Config):
     """Period of the command clock, ns."""
 
     n_bl: PositiveInt
-    """Clocks that one transaction holds the pseudo-channel's data pins."""
+    """Clocks that one transaction holds the data pins."""
 
     n_cl: PositiveInt
     """RD to the first data: CAS latency."""
@@ -81,28 +90,31 @@ class DramSpec(Config):
     """RD to PRE of the same bank."""
 
     n_ccd_s: PositiveInt
-    """RD to RD of the same pseudo-channel."""
+    """RD to RD of the same rank."""
 
     n_ccd_l: PositiveInt
     """RD to RD of the same bank group."""
 
+    n_cs: int = Field(default=0, ge=0)
+    """Clocks between the data of two ranks on the same pins."""
+
     n_rrd_s: PositiveInt
-    """ACT to ACT of the same pseudo-channel."""
+    """ACT to ACT of the same rank."""
 
     n_rrd_l: PositiveInt
     """ACT to ACT of the same bank group."""
 
     n_faw: PositiveInt
-    """Window of a pseudo-channel that holds at most four ACT."""
+    """Window of a rank that holds at most four ACT."""
 
     n_rfc: PositiveInt
-    """All-bank refresh to the next ACT of the pseudo-channel."""
+    """All-bank refresh to the next ACT of the rank."""
 
     n_refi: PositiveInt
-    """Mean distance of two all-bank refreshes of a pseudo-channel."""
+    """Mean distance of two all-bank refreshes of a rank."""
 
     act_cycles: PositiveInt = 1
-    """Clocks that ACT holds the row command bus; HBM2's ACT takes two (JESD235)."""
+    """Clocks that ACT holds its command bus; HBM2's ACT takes two (JESD235)."""
 
     queue_cycles: int = Field(default=1, ge=0)
     """Clocks from a request's arrival to its first command: one, a registered queue."""
@@ -122,7 +134,8 @@ class DramSpec(Config):
     address. A field may appear twice; its later bits are the higher ones."""
 
     xor: tuple[AddressField, ...] = ()
-    """Fields that are XORed with successive low bits of the column, in this order."""
+    """Fields that are XORed with successive low bits of the column, in this order; at most once
+    each, and not the column itself."""
 
     @model_validator(mode="after")
     def _mapping_covers_device(self) -> Self:
@@ -136,8 +149,26 @@ class DramSpec(Config):
         return self
 
     @model_validator(mode="after")
+    def _xor_is_one_to_one(self) -> Self:
+        if "column" in self.xor or len(set(self.xor)) < len(self.xor):
+            raise ValueError(
+                f"Dram xor must be different fields without column, not {', '.join(self.xor)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _parts_are_of_one_kind(self) -> Self:
+        if self.pseudo_channels > 1 and self.ranks > 1:
+            raise ValueError(
+                f"Dram ranks must be 1 beside {self.pseudo_channels} pseudo-channels, "
+                f"not {self.ranks}"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _refresh_fits_its_interval(self) -> Self:
-        busy = self.n_ras + self.n_rfc + self.pseudo_channels * (self.n_rp + 2) + self.act_cycles
+        parts = self.pseudo_channels * self.ranks
+        busy = self.n_ras + self.n_rfc + parts * (self.n_rp + 2) + self.act_cycles
         if self.refresh and busy >= self.n_refi:
             raise ValueError(f"Dram n_refi must be more than {busy}, not {self.n_refi}")
         return self
@@ -147,6 +178,7 @@ class DramSpec(Config):
         counts = {
             "channel": self.channels,
             "pseudo_channel": self.pseudo_channels,
+            "rank": self.ranks,
             "bank_group": self.bank_groups,
             "bank": self.banks,
             "column": self.columns,
@@ -156,8 +188,8 @@ class DramSpec(Config):
 
     @property
     def banks_per_channel(self) -> int:
-        """Banks of all pseudo-channels of one channel."""
-        return self.pseudo_channels * self.bank_groups * self.banks
+        """Banks of one channel."""
+        return self.pseudo_channels * self.ranks * self.bank_groups * self.banks
 
     @property
     def transactions(self) -> int:

@@ -6,9 +6,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba.core.dispatcher import Dispatcher
 
-from sim.dram import kernel
-from sim.dram.hbm2 import HBM2_2GBPS, HBM2_MOP4CLXOR, HBM2_PRESETS, HBM2_ROBARACOCH
+from sim.dram import channel_kernel, kernel
+from sim.dram.ddr4 import DDR4_2400R
+from sim.dram.hbm2 import HBM2_2GBPS
+from sim.dram.mapping import remap
 from sim.dram.model import Dram
+from sim.dram.presets import PRESETS
 from sim.dram.spec import FIELDS, DramSpec
 
 SMALL = HBM2_2GBPS.override(
@@ -19,6 +22,8 @@ SMALL = HBM2_2GBPS.override(
         "mapping": (("channel", 1), *HBM2_2GBPS.mapping[1:-1], ("row", 2)),
     }
 )
+
+RANKS = remap(DDR4_2400R, "mop4clxor", name="ranks", channels=2, ranks=2, rows=4)
 
 
 def place(spec: DramSpec, address: int) -> dict[str, int]:
@@ -80,36 +85,45 @@ def test_data_pins_and_requests_are_conserved(seed: int, refresh: bool) -> None:
 
 
 def test_compiled_and_plain_python_agree(monkeypatch: pytest.MonkeyPatch) -> None:
-    specs = [SMALL, SMALL.override({"refresh": False, "queue_depth": 3})]
-    expected = [[replay(spec, calls(seed, spec, 150)) for seed in range(4)] for spec in specs]
-    for name, value in list(vars(kernel).items()):
-        if isinstance(value, Dispatcher):
-            monkeypatch.setattr(kernel, name, value.py_func)
-    for spec, answers in zip(specs, expected, strict=True):
-        for seed, (dram, done) in enumerate(answers):
-            plain, plain_done = replay(spec, calls(seed, spec, 150))
-            assert (done == plain_done).all()
-            for name, counts in vars(dram.counters).items():
-                assert (counts == getattr(plain.counters, name)).all(), name
+    specs = [
+        SMALL,
+        SMALL.override({"refresh": False, "queue_depth": 3}),
+        RANKS,
+        RANKS.override({"queue_depth": 2, "queue_cycles": 0}),
+    ]
+
+    def replay_all() -> list[tuple[Dram, np.ndarray]]:
+        return [both_ways(spec, seed) for spec in specs for seed in range(2)]
+
+    expected = replay_all()
+    for module in (channel_kernel, kernel):
+        for name, value in list(vars(module).items()):
+            if isinstance(value, Dispatcher):
+                monkeypatch.setattr(module, name, value.py_func)
+    for (dram, clocks), (plain, plain_clocks) in zip(expected, replay_all(), strict=True):
+        assert (clocks == plain_clocks).all()
+        for name, counts in vars(dram.counters).items():
+            assert (counts == getattr(plain.counters, name)).all(), name
 
 
-@pytest.mark.parametrize("spec", HBM2_PRESETS.values(), ids=HBM2_PRESETS)
+def both_ways(spec: DramSpec, seed: int) -> tuple[Dram, np.ndarray]:
+    """Return what calls and then a stream in chunks take."""
+    made = calls(seed, spec, 150)
+    dram, done = replay(spec, made)
+    parts = dram.stream_chunks([addresses for addresses, _ in made], sends_per_cycle=seed + 1)
+    return dram, np.concatenate([done, *(np.concatenate(part) for part in parts)])
+
+
+@pytest.mark.parametrize("spec", [*PRESETS.values(), RANKS], ids=lambda spec: spec.name)
 def test_mapping_puts_transactions_where_it_says(spec: DramSpec) -> None:
     addresses = np.random.default_rng(5).integers(0, spec.transactions, 200)
-    dram = Dram(spec)
-    channel, bank, row = (np.empty(200, np.int64) for _ in range(3))
-    kernel.locate(addresses, dram._parts, dram._xor, dram._sizes, channel, bank, row)
+    places = np.empty((4, 200), np.int64)
+    kernel.locate_all(addresses, Dram(spec)._mapping, places)
     for i, address in enumerate(addresses):
         where = place(spec, int(address))
-        assert channel[i] == where["channel"]
-        assert bank[i] == (where["pseudo_channel"] * 4 + where["bank_group"]) * 4 + where["bank"]
-        assert row[i] == where["row"]
-
-
-@pytest.mark.parametrize("spec", [HBM2_ROBARACOCH, HBM2_MOP4CLXOR], ids=lambda s: s.name)
-def test_mapping_is_one_to_one(spec: DramSpec) -> None:
-    places = {tuple(place(spec, address).values()) for address in range(4096)}
-    assert len(places) == 4096
+        rank = where["pseudo_channel"] * spec.ranks + where["rank"]
+        bank = (rank * spec.bank_groups + where["bank_group"]) * spec.banks + where["bank"]
+        assert places[:, i].tolist() == [where["channel"], bank, where["row"], where["column"]]
 
 
 def test_a_sequential_stream_reaches_the_pins_limit() -> None:
