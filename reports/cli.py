@@ -221,6 +221,33 @@ def report(
 
 
 @command
+def reproduce(
+    paper: Annotated[str, typer.Argument(metavar="spatten")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Default: runs/reproduce-PAPER.")
+    ] = None,
+    traces: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The authors' workload files, run beside the rest."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Reproduce a paper: one page and one CSV, published values beside ours."""
+    from reports.console import print_json, print_line
+    from reports.reproduction import headline
+    from reports.reproduction import reproduce as run_experiments
+
+    folder = out or Path("runs") / f"reproduce-{paper}"
+    done = run_experiments(paper, folder, traces, visible=not json)
+    if json:
+        claims = done.table.astype(object).where(done.table.notna(), None)
+        print_json({"page": str(done.page), "claims": claims.to_dict("records")})
+        return
+    print_line(headline(done.table))
+    print_line(f"page: {done.page}   table: {folder / 'claims.csv'}")
+
+
+@command
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|machines|workloads")],
     json: Json = False,

@@ -52,12 +52,12 @@ def draw_figures(run: RunData, folder: Path) -> list[Picture]:
         figure.set_layout_engine("none")  # the layout is found: once is enough
         drawing = svg(figure)
         (folder / f"{name}.svg").write_bytes(drawing)
-        inline = _inline(drawing.decode(), name)
-        pictures.append(Picture(name, module.TITLE, module.takeaway(run), module.CAPTION, inline))
+        element = inline(drawing.decode(), name)
+        pictures.append(Picture(name, module.TITLE, module.takeaway(run), module.CAPTION, element))
     return pictures
 
 
-def _inline(drawing: str, name: str) -> str:
+def inline(drawing: str, name: str) -> str:
     """Return the bare SVG element, its identifiers made unique within the page."""
     element = drawing[drawing.index("<svg") :]
     for attribute in ('id="', 'href="#', "url(#"):
@@ -65,8 +65,8 @@ def _inline(drawing: str, name: str) -> str:
     return element
 
 
-def render(run: RunData, pictures: list[Picture]) -> str:
-    """Fill the page."""
+def fill(template: str, **values: Any) -> str:
+    """Fill a page; a value that is missing raises."""
     from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
     environment = Environment(
@@ -76,8 +76,14 @@ def render(run: RunData, pictures: list[Picture]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    return environment.get_template(template).render(**values)
+
+
+def render(run: RunData, pictures: list[Picture]) -> str:
+    """Fill the report."""
     first = run.rows.iloc[0]
-    return environment.get_template(_TEMPLATE).render(
+    return fill(
+        _TEMPLATE,
         title=f"{run.method} on {run.machine}",
         workload=first["workload"],
         sequences=f"{first['sequences']:,}",

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.energy.area import PIPELINE_REGISTER_BITS
 from sim.machines.base import BareMachine, Record
 from sim.operations import Operations, dense_multiplications, plane_bytes
 from sim.units import KIB
@@ -51,6 +52,7 @@ def event_table(
     by_layer.index.name = "layer"
     of_layer = layers.set_index("layer")
     cycles, moved = of_layer["cycles"], of_layer["dram_transferred_bytes"]
+    by_layer["pipeline_register_bit"] = by_layer["multiply"] * PIPELINE_REGISTER_BITS
     counters = record.dram.counters
     by_layer["dram_activate"] = _share_out(int(counters.activates.sum()), moved)
     by_layer["dram_refresh"] = _share_out(int(counters.refreshes.sum()), cycles)

@@ -1,4 +1,4 @@
-"""Energy of logic across technology nodes and supply voltages."""
+"""Energy and area of logic across technology nodes, energy also across supply voltages."""
 
 from __future__ import annotations
 
@@ -38,9 +38,32 @@ def scale_node(
     return pj * _relative_energy(to_nm, to_volts) / _relative_energy(from_nm, from_volts)
 
 
-def _relative_energy(nm: float, volts: float) -> float:
-    nodes = sorted(_COEFFICIENTS)
+_AREAS = {65: 1.5, 45: 1.0, 32: 0.46, 20: 0.21, 16: 0.19, 14: 0.17, 10: 0.10, 7: 0.059}
+"""Node in nm -> area of the same logic, 45 nm being 1.  Stillmaker & Baas, Integration 58, 2017."""
+
+
+def scale_area(area: float, from_nm: float, to_nm: float) -> float:
+    """Return the area of logic at another node, in the unit given; linear in nm between nodes.
+
+    Raises:
+        InputError: a node outside 7..65 nm.
+    """
+    return area * _relative_area(to_nm) / _relative_area(from_nm)
+
+
+def _relative_area(nm: float) -> float:
+    nodes = sorted(_AREAS)
+    _check_node(nm, nodes)
+    return float(np.interp(nm, nodes, [_AREAS[node] for node in nodes]))
+
+
+def _check_node(nm: float, nodes: list[int]) -> None:
     if not nodes[0] <= nm <= nodes[-1]:
         raise InputError(f"technology node must be in {nodes[0]}..{nodes[-1]} nm, not {nm}")
+
+
+def _relative_energy(nm: float, volts: float) -> float:
+    nodes = sorted(_COEFFICIENTS)
+    _check_node(nm, nodes)
     energies = [np.polyval(_COEFFICIENTS[node], volts) for node in nodes]
     return float(np.interp(nm, nodes, energies))

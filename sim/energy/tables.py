@@ -11,8 +11,9 @@ figures for the same operation differ by up to six times:
   flip-flops.
 - K and V SRAM: CACTI 7. DRAM: O'Connor et al., MICRO 2017.
 
-Horowitz's are bare operators, without registers, clock and control, so the logic's total is a
-lower bound. Nothing is fitted to a published power.
+Horowitz's are bare operators; the registers between them are counted apart, and the clock tree,
+control and wires are left out, so the logic's total is a lower bound. Nothing is fitted to a
+published power.
 """
 
 from __future__ import annotations
@@ -135,6 +136,14 @@ def _matrix_units() -> list[Constant]:
             "int32 multiplication 3.1 x (12/32)^2",
         ),
         _integer("add", "adders", add24, "24-bit addition in tree or accumulator", of_add24),
+        _cell(
+            "pipeline_register_bit",
+            "pipeline registers",
+            "logic",
+            _FLIPFLOP_PJ,
+            "bit of a multiplier's pipeline registers clocked",
+            "flip-flop 0.009; operands 2 x 12, product 24 and adder-tree node 24 bits a product",
+        ),
         _integer("importance_add", "adders", add24, "24-bit accumulation of a score", of_add24),
         _integer(
             "requant_compare",

@@ -233,6 +233,9 @@ def traces(files: Path | None) -> dict[str, Callable[[], Trace]]:
             found[f"{given.shape}, {step}, first token"] = partial(generation_trace, first)
             later = replace(made, iterations=LATER_TOKENS)
             found[f"{given.shape}, {step}, later tokens"] = partial(generation_trace, later)
+    found["gpt2-medium with FC"] = partial(
+        shape_trace, SHAPES["gpt2-medium"], PROMPT_TOKENS, generate=2, prefill=False
+    )
     for tokens in (128, 384):
         found[f"bert-base {tokens} dense"] = partial(
             shape_trace, SHAPES["bert-base"], tokens, k_bits=8, v_bits=8
