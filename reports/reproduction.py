@@ -137,21 +137,22 @@ def _pictures(table: pd.DataFrame, folder: Path) -> list[Any]:
 
     folder.mkdir(parents=True, exist_ok=True)
     ratios = figures.compared(table)["ratio"]
-    plans = (
-        ("ratios", "Ours over published", figures.draw_ratios,
+    plans = [
+        ("ratios", "Ours over published", figures.draw_ratios, len(ratios) > 0,
          f"The median ratio is {words.number(float(ratios.median()))}.",
          "One dot for each published value; the green band is 15 % on both sides."),
         ("breakdown", "What each step of the design buys on GPT-2", figures.draw_breakdown,
-         "Cascade pruning and its engine together gain what the paper says; how much of it is the "
-         "pruning and how much the engine is shared out differently.",
+         len(figures.steps(table)) > 0, _breakdown_sentence(figures.steps(table)),
          "Each bar: how many times faster than the step before; pruning alone runs with a serial "
          "top-k engine."),
         ("curves", "Two sizes of the design", figures.draw_curves,
-         "Both curves flatten at the paper's choice, the dashed line.",
-         "GPT-2 Small at the ratios of the authors' file."),
-    )  # fmt: skip
+         len(figures.points(table, figures.LANES)) > 0, _curve_sentence(table),
+         "GPT-2 Small at the ratios of the authors' file; dashed: the paper's choice."),
+    ]  # fmt: skip
     pictures = []
-    for name, title, draw, takeaway, caption in plans:
+    for name, title, draw, has_rows, takeaway, caption in plans:
+        if not has_rows:
+            continue
         figure = draw(table)
         save(figure, folder / f"{name}.png")
         figure.set_layout_engine("none")
@@ -159,3 +160,24 @@ def _pictures(table: pd.DataFrame, folder: Path) -> list[Any]:
         (folder / f"{name}.svg").write_bytes(drawing)
         pictures.append(Picture(name, title, takeaway, caption, inline(drawing.decode(), name)))
     return pictures
+
+
+def _breakdown_sentence(steps: pd.DataFrame) -> str:
+    parts = [
+        f"{row['quantity'].lstrip('+= ')}: {words.number(row['ours'])} against "
+        f"{words.number(row['published'])} times"
+        for row in steps.to_dict("records")
+        if row["quantity"].startswith(("=", "dedicated"))
+    ]
+    return "; ".join(parts).capitalize() + "."
+
+
+def _curve_sentence(table: pd.DataFrame) -> str:
+    said = table[table["verdict"].isin(["holds", "fails"])]
+    return (
+        "; ".join(
+            f"{row['quantity'].partition(':')[0]}: {row['verdict']}"
+            for row in said.to_dict("records")
+        )
+        + "."
+    )

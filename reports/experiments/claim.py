@@ -54,7 +54,7 @@ class Claim:
         ratio = self.ratio
         if ratio is None:
             return "shown"
-        if abs(ratio - 1) <= CLOSE:
+        if abs(ratio - 1) <= CLOSE + 1e-9:
             return "met"
         return "near" if 1 / NEAR <= ratio <= NEAR else "off"
 

@@ -113,18 +113,8 @@ def curves(lab: Lab) -> list[Claim]:
     source = "SpAtten, section V, design-space exploration, text; points of the curve not in text"
     claims = _points(section, "comparators per top-k array", LANES, lanes, source)
     claims += _points(section, "KB of each of K and V", [98 * h for h in HALVES], halves, source)
-    flat, rising = lanes[LANES.index(32)], 1 / lanes[0]
+    flat = lanes[LANES.index(32)]
     return [
-        Claim(
-            section=section,
-            quantity="16 against 1 comparator per top-k array",
-            unit="times faster",
-            published=3.0,
-            ours=rising,
-            inputs="synthetic",
-            assumed=SMALL.note,
-            source="SpAtten, section V",
-        ),
         Claim(
             section=section,
             quantity="gains flatten after 16 comparators: 32 against 16",

@@ -41,7 +41,7 @@ def power(lab: Lab) -> list[Claim]:
     claims = [
         Claim(
             section=section,
-            quantity=group,
+            quantity=f"power: {group}",
             unit="W",
             published=published,
             ours=mean(group),
@@ -56,7 +56,7 @@ def power(lab: Lab) -> list[Claim]:
             claims.append(
                 Claim(
                     section=section,
-                    quantity=f"{group}, {name} alone",
+                    quantity=f"power: {group}, {name} alone",
                     unit="W",
                     ours=fmean(split[group] for split in splits),
                     inputs="synthetic",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sim.energy.scaling import scale_node
+from sim.energy.scaling import scale_area, scale_node
 from workloads.errors import InputError
 
 
@@ -42,3 +42,15 @@ def test_smaller_is_cheaper() -> None:
 def test_unknown_nodes_are_refused(nm: float) -> None:
     with pytest.raises(InputError, match=rf"^technology node must be in 7\.\.65 nm, not {nm}$"):
         scale_node(1.0, 45, nm)
+
+
+def test_area_is_one_at_its_own_node_and_linear_between():
+    assert scale_area(2.0, 45, 45) == 2.0
+    assert scale_area(1.0, 45, 65) == pytest.approx(1.5)
+    assert scale_area(1.0, 45, 40) == pytest.approx(1 - 5 / 13 * (1 - 0.46))
+    assert scale_area(scale_area(1.0, 40, 16), 16, 40) == pytest.approx(1.0)
+
+
+def test_area_of_an_unknown_node_is_refused():
+    with pytest.raises(InputError, match=r"^technology node must be in 7..65 nm, not 5$"):
+        scale_area(1.0, 5, 45)
