@@ -24,7 +24,7 @@ _Function = TypeVar("_Function", bound=Callable[..., Any])
 
 def inlined(function: _Function) -> _Function:
     """Compile into the callers: a call would copy the whole `State`."""
-    compiled: _Function = njit(cache=True, forceinline=True, **OPTIONS)(function)
+    compiled: _Function = njit(forceinline=True, **OPTIONS)(function)
     return compiled
 
 

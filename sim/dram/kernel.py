@@ -185,98 +185,6 @@ def clock_channels(sender: Sender, timing: Timing, state: State, done: Ints) -> 
     return int(soonest)
 
 
-@inlined
-def serve_channels(
-    addresses: Ints,
-    arrival: int,
-    until: int,
-    mapping: Mapping,
-    timing: Timing,
-    state: State,
-    order: Ints,
-    ends: Ints,
-    done: Ints,
-) -> None:
-    """Serve one call, channel by channel.
-
-    Args:
-        addresses: (request,) that arrive together.
-        arrival: clock of arrival.
-        until: clock up to which channels without a request are refreshed too; 0: they are not.
-        mapping, timing, state: of the device.
-        order: (request,) working space.
-        ends: (channel + 1,) working space, zeros.
-        done: (request,) result, the clocks at which data is complete.
-    """
-    for i in range(addresses.size):
-        locate(addresses[i], mapping)
-        ends[mapping.place[CHANNEL] + 1] += 1
-    for c in range(ends.size - 1):
-        ends[c + 1] += ends[c]  # ends[c]: where channel c begins
-    for i in range(addresses.size):
-        locate(addresses[i], mapping)
-        c = mapping.place[CHANNEL]
-        order[ends[c]] = i
-        ends[c] += 1
-    first = 0
-    for c in range(ends.size - 1):
-        last = ends[c]
-        if last > first or until > 0:
-            serve_channel(
-                c,
-                addresses,
-                order,
-                first,
-                last,
-                arrival,
-                until,
-                mapping,
-                timing,
-                state,
-                done,
-            )
-        first = last
-
-
-@inlined
-def send_window(
-    addresses: Ints,
-    arrival: int,
-    is_last: bool,
-    sender: Sender,
-    mapping: Mapping,
-    timing: Timing,
-    state: State,
-    accepted: Ints,
-    done: Ints,
-) -> None:
-    """Send a window of a stream; the last one is also read.
-
-    Args:
-        addresses: (request,) of the window; those below the sender's HEAD were sent before.
-        arrival: clock at which the stream begins.
-        is_last: whether the stream ends with this window.
-        sender, mapping, timing, state: of the source and the device.
-        accepted: (request,) result, clocks at which requests were sent.
-        done: (request,) result, clocks at which data is complete, where known by now.
-    """
-    front = sender.front
-    if front[NOW] == NEVER:
-        begin_stream(arrival, sender, timing, state)
-    locate_head(addresses, sender, mapping)
-    while True:
-        send_requests(addresses, accepted, sender, mapping, timing, state)
-        if front[HEAD] == addresses.size and not is_last:
-            return  # the next window may send in this clock too
-        soonest = clock_channels(sender, timing, state, done)
-        if front[HEAD] < addresses.size:
-            soonest = min(soonest, sendable_at(sender, mapping, timing, state))
-        elif front[READS] == front[SENT] and not is_refreshing(state):
-            return
-        front[NOW] = max(front[NOW] + 1, soonest)
-        front[SENDS] = 0
-
-
 @njit(cache=True)
 def locate_all(addresses: Ints, mapping: Mapping, places: Ints) -> None:
     """Split addresses (request,); places (4, request) is the result."""
@@ -300,8 +208,46 @@ def _compile(sources: int) -> tuple[Any, Any]:
         ends: Ints,
         done: Ints,
     ) -> None:
+        """Serve one call, channel by channel.
+
+        Args:
+            addresses: (request,) that arrive together.
+            arrival: clock of arrival.
+            until: clock up to which channels without a request are refreshed too; 0: they are not.
+            mapping, timing, state: of the device.
+            order: (request,) working space.
+            ends: (channel + 1,) working space, zeros.
+            done: (request,) result, the clocks at which data is complete.
+        """
         assert sources != 0  # a closure variable is part of the cache's key
-        serve_channels(addresses, arrival, until, mapping, timing, state, order, ends, done)
+        for i in range(addresses.size):
+            locate(addresses[i], mapping)
+            ends[mapping.place[CHANNEL] + 1] += 1
+        for c in range(ends.size - 1):
+            ends[c + 1] += ends[c]  # ends[c]: where channel c begins
+        for i in range(addresses.size):
+            locate(addresses[i], mapping)
+            c = mapping.place[CHANNEL]
+            order[ends[c]] = i
+            ends[c] += 1
+        first = 0
+        for c in range(ends.size - 1):
+            last = ends[c]
+            if last > first or until > 0:
+                serve_channel(
+                    c,
+                    addresses,
+                    order,
+                    first,
+                    last,
+                    arrival,
+                    until,
+                    mapping,
+                    timing,
+                    state,
+                    done,
+                )
+            first = last
 
     @njit(cache=True, **OPTIONS)
     def stream(
@@ -315,8 +261,32 @@ def _compile(sources: int) -> tuple[Any, Any]:
         accepted: Ints,
         done: Ints,
     ) -> None:
-        assert sources != 0
-        send_window(addresses, arrival, is_last, sender, mapping, timing, state, accepted, done)
+        """Send a window of a stream; the last one is also read.
+
+        Args:
+            addresses: (request,) of the window; those below the sender's HEAD were sent before.
+            arrival: clock at which the stream begins.
+            is_last: whether the stream ends with this window.
+            sender, mapping, timing, state: of the source and the device.
+            accepted: (request,) result, clocks at which requests were sent.
+            done: (request,) result, clocks at which data is complete, where known by now.
+        """
+        assert sources != 0  # a closure variable is part of the cache's key
+        front = sender.front
+        if front[NOW] == NEVER:
+            begin_stream(arrival, sender, timing, state)
+        locate_head(addresses, sender, mapping)
+        while True:
+            send_requests(addresses, accepted, sender, mapping, timing, state)
+            if front[HEAD] == addresses.size and not is_last:
+                return  # the next window may send in this clock too
+            soonest = clock_channels(sender, timing, state, done)
+            if front[HEAD] < addresses.size:
+                soonest = min(soonest, sendable_at(sender, mapping, timing, state))
+            elif front[READS] == front[SENT] and not is_refreshing(state):
+                return
+            front[NOW] = max(front[NOW] + 1, soonest)
+            front[SENDS] = 0
 
     return serve, stream
 

@@ -150,6 +150,13 @@ def test_a_refresh_in_the_idle_time_before_a_stream_is_timed() -> None:
         ]
 
 
+def test_a_refresh_that_began_in_a_stream_is_ended() -> None:
+    device = dram(refresh=True)
+    assert device.stream([at()], arrival_cycle=3898).done.tolist() == [3899 + 15 + 16]
+    assert device.counters.refreshes.tolist() == [2, 2]
+    assert device.read([at(column=1)], 6000).tolist() == [6000 + 32]
+
+
 def test_an_ideal_memory_answers_at_once() -> None:
     device = dram(ideal=True)
     accepted, done = device.stream(np.arange(40), arrival_cycle=7)

@@ -181,6 +181,12 @@ def test_a_call_may_open_rows_while_the_last_ones_data_flows() -> None:
     assert together[8] == 36
 
 
+def test_a_place_in_the_queue_is_free_the_clock_after_in_a_later_call_too() -> None:
+    dram = opened(device(queue_depth=1), at(), at(group=1))
+    assert done(dram, [at(column=1)], 1000) == [1017]  # RD at 1001 frees the place
+    assert done(dram, [at(group=1, row=1)], 1000) == [1002 + 13 + 15 + 16]
+
+
 @pytest.mark.parametrize("channel", [1, 7, 15])
 def test_all_channels_behave_alike(channel: int) -> None:
     spec: DramSpec = HBM2_2GBPS

@@ -168,3 +168,9 @@ def test_an_activation_holds_the_bus(act_cycles: int) -> None:
     dram = opened(device(act_cycles=act_cycles), at(group=1))
     # ACT at 1001, then RD of the younger row hit
     assert done(dram, [at(), at(group=1, column=1)], 1000)[1] == 1001 + act_cycles + 20
+
+
+def test_one_bus_carries_one_command_a_clock_of_two_calls() -> None:
+    dram = opened(device(), at(), at(group=1))
+    assert done(dram, [at(column=1)], 1000) == [1021]  # RD at 1001
+    assert done(dram, [at(group=1, row=1)], 1000) == [1002 + 16 + 16 + 20]
