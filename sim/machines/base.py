@@ -29,7 +29,7 @@ COMMON_FIDELITY = (
     "as many cycles and the same mean latency as in Ramulator 2.1 in all 82 runs (HBM2 at 2 Gb/s, "
     "DDR4-2400). A machine's fetches come in groups; one channel's full queue holds up no other.",
     "Energy: counted events times published constants, good to about a factor of two. Logic is "
-    "bare operators without clock and control, so it is a lower bound.",
+    "operators and pipeline registers without clock tree and control, so it is a lower bound.",
 )
 """Fidelity of what all machines share."""
 
