@@ -6,9 +6,16 @@ from collections.abc import Sequence
 from statistics import fmean, geometric_mean
 
 from reports.experiments.claim import Claim
-from reports.experiments.lab import Lab
+from reports.experiments.lab import Lab, Settings
 from reports.experiments.spatten.amounts import reduction, useful_operations
 from reports.experiments.spatten.workloads import BERT, BERT_NOTE, MEDIUM, SMALL
+
+TEST_BENCH: Settings = {"flow.layers_wait": False, "flow.cascade_topk": "hidden"}
+TEST_BENCH_NOTE = (
+    "a layer's rows follow those of the layer before without waiting, and selections of tokens and "
+    "heads cost nothing, as in the released test bench"
+)
+"""How the authors' simulation feeds its rows: they depend on nothing."""
 
 GPT2 = ["gpt2-small", "gpt2-medium"]
 _GPT2_NOTE = f"{SMALL.note}, {MEDIUM.note}; useful operations, each query once"
@@ -16,11 +23,11 @@ _PAPER = "SpAtten, section V: average of its benchmarks"
 BERT_BENCHMARKS, GPT2_BENCHMARKS = 22, 8
 
 
-def tops(lab: Lab, traces: Sequence[str], machine: str = "spatten") -> float:
-    """Return the geometric mean of useful 1e12 operations/s over some traces."""
+def tops(lab: Lab, traces: Sequence[str], settings: Settings | None = None) -> float:
+    """Return the geometric mean of useful 1e12 operations/s over some traces on `spatten`."""
     found = []
     for name in traces:
-        seconds = lab.run(name, machine).row["latency_ns"] * 1e-9
+        seconds = lab.run(name, "spatten", settings).row["latency_ns"] * 1e-9
         found.append(useful_operations(lab.trace(name)) / seconds / 1e12)
     return geometric_mean(found)
 
@@ -41,12 +48,23 @@ def throughput(lab: Lab) -> list[Claim]:
         ),
         Claim(
             section=section,
-            quantity="8 GPT-2 benchmarks",
+            quantity="8 GPT-2 benchmarks, rows fed as by the authors' test bench",
+            unit="TOPS",
+            published=0.43,
+            ours=tops(lab, GPT2, TEST_BENCH),
+            inputs="synthetic",
+            assumed=f"{TEST_BENCH_NOTE}; {_GPT2_NOTE}",
+            source=_PAPER,
+        ),
+        Claim(
+            section=section,
+            quantity="8 GPT-2 benchmarks, each layer waits for the one before",
             unit="TOPS",
             published=0.43,
             ours=tops(lab, GPT2),
             inputs="synthetic",
-            assumed=_GPT2_NOTE,
+            assumed="the machine's default, as a model's layers depend on each other; "
+            f"{_GPT2_NOTE}",
             source=_PAPER,
         ),
     ]

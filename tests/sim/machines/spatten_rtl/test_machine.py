@@ -9,10 +9,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sim.machines import make_machine
 from sim.machines.spatten_rtl import SpAttenRtl
+from sim.machines.spatten_rtl.topk_latency import topk_latency_cycles
 from sim.run import simulate
 from workloads.errors import InputError
 from workloads.spatten_csv import SpattenCsv, write_csv
@@ -91,6 +93,15 @@ def test_the_next_head_waits_for_the_products_of_this_one(csv_trace: MakeTrace) 
     assert two.responses[0] > one.cycles
 
 
+@pytest.mark.parametrize("lanes", [1, 16])
+def test_topk_latency_is_kept_to_the_clock(csv_trace: MakeTrace, lanes: int) -> None:
+    """Two clocks through the FIFO, the latency, and the allocator's register."""
+    machine = SpAttenRtl(num_bufline=64, topk_parallelism=lanes)
+    events = machine.run_trace(csv_trace([(64, 16)])).events
+    latency = topk_latency_cycles(np.array([64]), np.array([16]), lanes)[0]
+    assert events["V allocation"][0] == events["row with indices"][0] + 2 + latency + 1
+
+
 def test_topk_latency_holds_a_row_back(csv_trace: MakeTrace) -> None:
     fast = SpAttenRtl(num_bufline=64, topk_parallelism=64)
     slow = SpAttenRtl(num_bufline=64, topk_parallelism=1)
@@ -131,6 +142,7 @@ TWIN = """
 import json, sys
 from pathlib import Path
 from sim.machines.spatten_rtl import SpAttenRtl
+from sim.machines.spatten_rtl.topk_latency import topk_latency_cycles
 from workloads.spatten_csv import read_csv
 from workloads.spatten_trace import to_trace
 run = SpAttenRtl(num_bufline=64).run_trace(to_trace(read_csv(Path(sys.argv[1])), "twin"))
