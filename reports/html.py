@@ -100,6 +100,7 @@ def render(run: RunData, pictures: list[Picture]) -> str:
         machines=_machines(run),
         methods=_methods(run),
         constants=summary.constants_table(run),
+        areas=summary.area_table(run),
         glossary=_glossary(),
         command=shlex.join(run.info.get("command", [])),
         facts=_facts(run.info),

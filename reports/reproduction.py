@@ -169,15 +169,19 @@ def _breakdown_sentence(steps: pd.DataFrame) -> str:
         for row in steps.to_dict("records")
         if row["quantity"].startswith(("=", "dedicated"))
     ]
-    return "; ".join(parts).capitalize() + "."
+    return _sentence(parts)
 
 
 def _curve_sentence(table: pd.DataFrame) -> str:
     said = table[table["verdict"].isin(["holds", "fails"])]
-    return (
-        "; ".join(
+    return _sentence(
+        [
             f"{row['quantity'].partition(':')[0]}: {row['verdict']}"
             for row in said.to_dict("records")
-        )
-        + "."
+        ]
     )
+
+
+def _sentence(parts: list[str]) -> str:
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "."

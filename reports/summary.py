@@ -188,12 +188,13 @@ def layer_table(run: RunData) -> TextTable:
 
 
 def constants_table(run: RunData) -> TextTable:
-    """Return every energy constant that the run used, once, with its source."""
+    """Return every energy constant that the run used, with the machines that it is of."""
     table = run.tables["energy"]
     names = ["component", "event", "pj_per_event", "node_nm", "estimate", "source"]
-    unique = table[names].drop_duplicates()
+    unique = table.groupby(names, sort=False, dropna=False)["machine"].unique().reset_index()
     lines = [
         [
+            words.join([name for name in run.machines if name in row["machine"]]),
             str(row["component"]),
             str(row["event"]),
             f"{row['pj_per_event']:.4g}",
@@ -203,8 +204,29 @@ def constants_table(run: RunData) -> TextTable:
         ]
         for _, row in unique.iterrows()
     ]
-    columns = ["component", "event", "pJ per event", "node, nm", "", "source"]
-    return TextTable(columns, lines, [False, False, True, True, False, False])
+    columns = ["machine", "component", "event", "pJ per event", "node, nm", "", "source"]
+    return TextTable(columns, lines, [False, False, False, True, True, False, False])
+
+
+def area_table(run: RunData) -> TextTable:
+    """Return the area of each machine by component, with the total."""
+    table = run.tables["area"].drop(columns="method").drop_duplicates()
+    lines = []
+    for machine in run.machines:
+        own = table[table["machine"] == machine]
+        for component, parts in own.groupby("component", sort=False):
+            lines.append(
+                [
+                    machine,
+                    str(component),
+                    f"{parts['area_mm2'].sum():.3g}",
+                    "estimate" if parts["estimate"].any() else "",
+                    str(parts["source"].iloc[0]),
+                ]
+            )
+        lines.append([machine, "all", f"{own['area_mm2'].sum():.3g}", "", ""])
+    columns = ["machine", "component", "mm2", "", "source"]
+    return TextTable(columns, lines, [False, False, True, False, False])
 
 
 def config_table(config: dict[str, Any], docs: dict[str, str]) -> TextTable:

@@ -41,6 +41,7 @@ ROW_COLUMNS: dict[str, str] = {
     "dram_gb_per_s": "transferred bytes / latency, 1e9 B/s",
     "energy_pj": "total energy",
     "power_w": "energy over latency",
+    "area_mm2": "cells and RAM macros of the machine at 40 nm, nothing placed",
     "topk_data": "recorded: selectors saw the trace's scores; drawn: seeded random ranks; none",
     "ideal": "names of idealised parts, comma separated; empty: none",
 }
@@ -77,12 +78,21 @@ TABLE_COLUMNS: dict[str, dict[str, str]] = {
     },
     "energy": {
         "component": "part of the machine",
+        "group": "dram, sram (with FIFOs), logic or static",
         "event": "key of sim.energy.tables",
         "count": "how often it happened",
         "pj_per_event": "energy of one event",
         "energy_pj": "product",
         "source": "where the constant comes from",
         "node_nm": "technology node of the constant",
+        "estimate": "true: the constant is an estimate",
+    },
+    "area": {
+        "component": "part of the machine",
+        "group": "logic or sram (with FIFOs)",
+        "area_mm2": "cells and RAM macros: no placement, clock tree, wires or pads",
+        "source": "where the constants come from",
+        "node_nm": "technology node",
         "estimate": "true: the constant is an estimate",
     },
     "sparsity": {

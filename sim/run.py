@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from sim.energy.account import price, price_layers
-from sim.energy.tables import SPATTEN_40NM, at_clock
+from sim.energy.area import area_table
+from sim.energy.tables import energy_table
 from sim.machines.base import BareMachine
 from sim.operations import lower, sparsity_table
 from sim.result import Result
@@ -33,7 +34,7 @@ def simulate(trace: Trace, machine: BareMachine, timeline_heads: int = 0) -> Res
     record = machine.run(trace, operations, timeline_heads)
     layers = layer_table(trace, machine, operations, record)
     events = event_table(machine, operations, record, layers)
-    table = at_clock(SPATTEN_40NM, machine.clock_hz)
+    table = energy_table(machine.hardware, machine.clock_hz)
     layers = layers.merge(price_layers(events, table), on="layer")
     tables = {
         "layers": layers,
@@ -41,6 +42,7 @@ def simulate(trace: Trace, machine: BareMachine, timeline_heads: int = 0) -> Res
         "traffic": traffic_table(machine, unpruned, record),
         "events": events,
         "energy": price(events, table),
+        "area": area_table(machine.hardware),
         "sparsity": sparsity_table(trace, machine.exploits, machine.operand_bits),
         "timeline": record.timeline,
     }

@@ -9,10 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.energy.area import PIPELINE_REGISTER_BITS
+from sim.energy.hardware import ADDRESS_BITS
 from sim.machines.base import BareMachine, Record
 from sim.operations import Operations, dense_multiplications, plane_bytes
-from sim.units import KIB
 from workloads.trace import Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -52,13 +51,17 @@ def event_table(
     by_layer.index.name = "layer"
     of_layer = layers.set_index("layer")
     cycles, moved = of_layer["cycles"], of_layer["dram_transferred_bytes"]
-    by_layer["pipeline_register_bit"] = by_layer["multiply"] * PIPELINE_REGISTER_BITS
+    by_layer["pipeline_register_bit"] = by_layer["multiply"] * machine.hardware.register_bits
+    addresses = moved // machine.memory.transaction_bytes * ADDRESS_BITS
+    for event in ("dram_read_bit", "dram_io_bit", "data_crossbar_bit", "data_fifo_bit"):
+        by_layer[event] = moved * 8
+    for event in ("address_crossbar_bit", "address_fifo_bit"):
+        by_layer[event] = addresses
     counters = record.dram.counters
     by_layer["dram_activate"] = _share_out(int(counters.activates.sum()), moved)
     by_layer["dram_refresh"] = _share_out(int(counters.refreshes.sum()), cycles)
     by_layer["dram_background"] = cycles * machine.memory.channels * (not machine.memory.ideal)
-    by_layer["sram_leakage"] = cycles * machine.sram_bytes // KIB
-    by_layer["logic_leakage"] = cycles * machine.multipliers
+    by_layer["sram_leakage"] = by_layer["logic_leakage"] = cycles
     events = by_layer.reset_index().melt("layer", var_name="event", value_name="count")
     return events[events["count"] > 0].sort_values(["layer", "event"], ignore_index=True)
 
@@ -160,6 +163,7 @@ def flat_row(
         "dram_gb_per_s": transferred / seconds / 1e9,
         "energy_pj": energy_pj,
         "power_w": energy_pj * 1e-12 / seconds,
+        "area_mm2": float(tables["area"]["area_mm2"].sum()),
         "topk_data": record.topk_data,
         "ideal": ", ".join(machine.ideal),
     } | {f"accuracy_{name}": value for name, value in header.accuracy.items()}

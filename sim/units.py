@@ -5,9 +5,6 @@ from __future__ import annotations
 GB = 10**9
 """Decimal gigabyte, bytes: the unit of bandwidths."""
 
-KIB = 2**10
-"""Binary kilobyte, bytes."""
-
 GIB = 2**30
 """Binary gigabyte, bytes: the unit of memory capacities."""
 

@@ -19,8 +19,8 @@ def price(events: pd.DataFrame, table: Mapping[str, Constant]) -> pd.DataFrame:
         table: event -> what one costs.
 
     Returns:
-        Columns component, event, count, pj_per_event, energy_pj, source, node_nm, estimate, one
-        row per event that occurs in `events`, in the table's order.
+        Columns component, group, event, count, pj_per_event, energy_pj, source, node_nm,
+        estimate, one row per event that occurs in `events`, in the table's order.
 
     Raises:
         InputError: an event that the table does not have.
@@ -30,6 +30,7 @@ def price(events: pd.DataFrame, table: Mapping[str, Constant]) -> pd.DataFrame:
     rows = [
         {
             "component": constant.component,
+            "group": constant.group,
             "event": event,
             "count": int(totals[event]),
             "pj_per_event": constant.pj,
@@ -52,17 +53,9 @@ def price_layers(events: pd.DataFrame, table: Mapping[str, Constant]) -> pd.Data
     return energy.groupby("layer")["energy_pj"].sum().reset_index()
 
 
-def price_groups(events: pd.DataFrame, table: Mapping[str, Constant]) -> dict[str, float]:
-    """Return the energy in pJ of each group: dram, sram, logic, static. See `price`."""
-    energy = price(events, table)
-    groups = dict.fromkeys(("dram", "sram", "logic", "static"), 0.0)
-    for event, pj in zip(energy["event"], energy["energy_pj"], strict=True):
-        groups[table[event].group] += float(pj)
-    return groups
-
-
 _COLUMNS = {
     "component": "str",
+    "group": "str",
     "event": "str",
     "count": "int64",
     "pj_per_event": "float64",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from sim.energy.tables import SPATTEN_40NM
 from sim.result import Result
 
 GROUPS = {"logic": "logic", "sram": "SRAM", "dram": "DRAM"}
@@ -22,8 +21,7 @@ def power_split(result: Result) -> dict[str, float]:
     seconds = result.row["latency_ns"] * 1e-9
     split = dict.fromkeys((*GROUPS.values(), "DRAM background"), 0.0)
     energy = result.tables["energy"]
-    for event, pj in zip(energy["event"], energy["energy_pj"], strict=True):
-        group = SPATTEN_40NM[event].group
+    for event, group, pj in zip(energy["event"], energy["group"], energy["energy_pj"], strict=True):
         name = GROUPS.get(group) or _STATIC.get(event, "DRAM background")
         split[name] += pj * 1e-12 / seconds
     split["total"] = sum(split[name] for name in GROUPS.values())

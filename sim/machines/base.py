@@ -13,9 +13,11 @@ from pydantic import Field
 from sim.blocks.buffer import BufferConfig
 from sim.blocks.fetch import FetchConfig
 from sim.blocks.softmax import SoftmaxConfig
+from sim.blocks.topk import TopKConfig
 from sim.dram.hbm2 import HBM2_2GBPS
 from sim.dram.model import Counters
 from sim.dram.spec import IDEAL_MEMORY, DramSpec
+from sim.energy.hardware import Buffer, Fifo, Hardware, TopK
 from sim.machines.pipeline import Schedule
 from sim.operations import Operations
 from workloads.config import Config
@@ -29,7 +31,8 @@ COMMON_FIDELITY = (
     "as many cycles and the same mean latency as in Ramulator 2.1 in all 82 runs (HBM2 at 2 Gb/s, "
     "DDR4-2400). A machine's fetches come in groups; one channel's full queue holds up no other.",
     "Energy: counted events times published constants, good to about a factor of two. Logic is "
-    "operators and pipeline registers without clock tree and control, so it is a lower bound.",
+    "operators, pipeline registers and crossbars without clock tree, control and wires: a lower "
+    "bound. SRAM is CACTI's, interpolated, a RAM for each bit plane and bank.",
 )
 """Fidelity of what all machines share."""
 
@@ -100,8 +103,8 @@ class BareMachine(Config):
 
     @property
     @abstractmethod
-    def sram_bytes(self) -> int:
-        """Size of the K and V buffers."""
+    def hardware(self) -> Hardware:
+        """Sizes of the parts that cost energy and area."""
 
     @property
     def peak_gops(self) -> float:
@@ -165,10 +168,33 @@ class Machine(BareMachine):
     def operand_bits(self) -> int:
         return self.width_bits
 
-    @property
-    def sram_bytes(self) -> int:
-        """Size of the K and V buffers."""
-        return self.key_buffer.bytes + self.value_buffer.bytes
+    def make_hardware(
+        self,
+        key_line: int,
+        value_line: int,
+        decision_rows: int = 0,
+        topk: tuple[TopKConfig, ...] = (),
+    ) -> Hardware:
+        """Return the sizes of the parts.
+
+        Args:
+            key_line, value_line: elements that an array takes from its buffer in one cycle.
+            decision_rows: depth of the FIFO behind the softmax, in rows of its lanes; 0: none.
+            topk: top-k engines.
+        """
+        row_bits = self.softmax.lanes * self.width_bits
+        return Hardware(
+            multipliers=self.multipliers,
+            width_bits=self.width_bits,
+            key_buffer=Buffer(self.key_buffer.bytes, key_line, self.key_buffer.width_bits),
+            value_buffer=Buffer(self.value_buffer.bytes, value_line, self.value_buffer.width_bits),
+            channels=self.dram.channels,
+            lanes=2 * self.dram.channels,
+            softmax_lanes=self.softmax.lanes,
+            softmax_fifo=Fifo(1, self.softmax.fifo_rows, row_bits),
+            decision_fifo=Fifo(1, decision_rows, row_bits) if decision_rows else None,
+            topk=tuple(TopK(engine.lanes, engine.depth, engine.width_bits) for engine in topk),
+        )
 
     def check_buffers(self, operations: Operations) -> None:
         """Raise InputError when the longest head of any width does not fit the buffers."""

@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field
 
 from sim.dram.model import Dram
+from sim.energy.hardware import Hardware
 from sim.machines import dense_kernel as kernel
 from sim.machines.base import COMMON_FIDELITY, Machine, Record
 from sim.machines.pipeline import Arrivals, Buffers, HeadTimes, Pipeline
@@ -65,6 +66,10 @@ class Dense(Machine):
         return self.array.rows * self.array.columns
 
     @property
+    def hardware(self) -> Hardware:
+        return self.make_hardware(self.array.columns, self.array.columns)
+
+    @property
     def ideal(self) -> tuple[str, ...]:
         return (*super().ideal, "IdealScoreBuffer")
 
@@ -112,7 +117,7 @@ class Dense(Machine):
         return Record(
             schedule=schedule,
             unit_cycles=engine.unit_cycles(schedule.cycles),
-            counts=self._counts(operations, transactions),
+            counts=self._counts(operations),
             useful_bytes=useful,
             transactions=transactions,
             multiplications=multiplications(operations),
@@ -123,19 +128,14 @@ class Dense(Machine):
             ),
         )
 
-    def _counts(
-        self, operations: Operations, transactions: dict[tuple[str, str], IntArray]
-    ) -> dict[str, IntArray]:
+    def _counts(self, operations: Operations) -> dict[str, IntArray]:
         """Count the events that cost energy. SRAM is read once for each tile of queries."""
         ops = operations
         scores = ops.queries * ops.keys
         products = 2 * scores * ops.head_dim
-        dram_bits = np.asarray(sum(transactions.values())) * self.dram.transaction_bytes * 8
         matrix_bits = ops.keys * ops.head_dim * self.width_bits
         tiles = -(-ops.queries // self.array.rows)
         return {
-            "dram_read_bit": dram_bits,
-            "dram_io_bit": dram_bits,
             "multiply": products,
             "add": products,
             "key_sram_write_bit": matrix_bits,
@@ -147,7 +147,7 @@ class Dense(Machine):
             "softmax_add": scores,
             "division": scores,
             "quantise": scores,
-            "fifo_bit": dram_bits + 2 * scores * self.width_bits,
+            "softmax_fifo_bit": scores * self.width_bits,
         }
 
 

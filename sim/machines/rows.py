@@ -9,6 +9,7 @@ import numpy as np
 
 from sim.blocks.dotprod import padded_head_dim
 from sim.dram.model import Dram
+from sim.energy.hardware import Hardware
 from sim.machines import eighth
 from sim.machines import rows_kernel as kernel
 from sim.machines.base import Machine, Record
@@ -27,6 +28,10 @@ class RowMachine(Machine):
     @property
     def exploits(self) -> frozenset[str]:
         return frozenset()
+
+    @property
+    def hardware(self) -> Hardware:
+        return self.make_hardware(eighth.MULTIPLIERS, eighth.MULTIPLIERS)
 
     @property
     def ideal(self) -> tuple[str, ...]:
@@ -79,7 +84,7 @@ class RowMachine(Machine):
         return Record(
             schedule=schedule,
             unit_cycles=engine.unit_cycles(schedule.cycles),
-            counts=self._counts(operations, transactions, keys, products),
+            counts=self._counts(operations, keys, products),
             useful_bytes=useful,
             transactions=transactions,
             multiplications=products,
@@ -93,17 +98,13 @@ class RowMachine(Machine):
     def _counts(
         self,
         operations: Operations,
-        transactions: dict[tuple[str, str], IntArray],
         keys: IntArray,
         products: IntArray,
     ) -> dict[str, IntArray]:
         ops = operations
         scores = ops.queries * keys
         row_bits = ops.head_dim * self.width_bits
-        dram_bits = np.asarray(sum(transactions.values())) * self.dram.transaction_bytes * 8
         return {
-            "dram_read_bit": dram_bits,
-            "dram_io_bit": dram_bits,
             "multiply": products,
             "add": products,
             "key_sram_write_bit": ops.keys * row_bits,
@@ -112,7 +113,7 @@ class RowMachine(Machine):
             "value_sram_read_bit": products * self.width_bits - scores * row_bits,
             "exponential": scores,
             "softmax_add": scores,
-            "fifo_bit": dram_bits + 2 * scores * self.width_bits,
+            "softmax_fifo_bit": 2 * scores * self.width_bits,
         } | self.extra_counts(operations)
 
 

@@ -17,6 +17,7 @@ from sim.blocks.dotprod import ProbValueConfig, QueryKeyConfig
 from sim.blocks.requant import RequantConfig
 from sim.blocks.topk import TopKConfig
 from sim.dram.model import Dram
+from sim.energy.hardware import Hardware
 from sim.machines.base import COMMON_FIDELITY, Machine, Record
 from sim.machines.differences import departures
 from sim.machines.pipeline import Buffers, Flow, Pipeline
@@ -88,6 +89,15 @@ class SpAtten(Machine):
     @property
     def multipliers(self) -> int:
         return self.query_key.multipliers + self.prob_value.multipliers
+
+    @property
+    def hardware(self) -> Hardware:
+        return self.make_hardware(
+            self.query_key.multipliers,
+            self.prob_value.multipliers,
+            self.requant.fifo_rows,
+            (self.cascade_topk, self.value_topk),
+        )
 
     @property
     def ideal(self) -> tuple[str, ...]:
@@ -194,7 +204,7 @@ class SpAtten(Machine):
         record = Record(
             schedule=schedule,
             unit_cycles=unit_cycles,
-            counts=self._counts(operations, local, cascade, transactions),
+            counts=self._counts(operations, local, cascade),
             useful_bytes=useful,
             transactions=transactions,
             multiplications=multiplications(operations),
@@ -239,7 +249,6 @@ class SpAtten(Machine):
         operations: Operations,
         local: Selections,
         cascade: Selections,
-        transactions: dict[tuple[str, str], IntArray],
     ) -> dict[str, IntArray]:
         """Count the events that cost energy, by operation."""
         ops = operations
@@ -258,11 +267,7 @@ class SpAtten(Machine):
         of_group = np.searchsorted(ops.group, np.arange(groups))
         streamed = local.streamed(len(ops))
         streamed[of_group] += cascade.streamed(groups)
-        fetched = np.asarray(sum(transactions.values()))
-        dram_bits = fetched * self.dram.transaction_bytes * 8
         return {
-            "dram_read_bit": dram_bits,
-            "dram_io_bit": dram_bits,
             "multiply": (scores + weighted) * ops.head_dim,
             "add": (scores + weighted) * ops.head_dim,
             "key_sram_write_bit": stored_keys * ops.keys * ops.head_dim * self.width_bits
@@ -285,7 +290,8 @@ class SpAtten(Machine):
             "topk_compare": 2 * streamed,
             "topk_shift": 2 * streamed * self.value_topk.eliminator_layers,
             "topk_fifo_bit": 2 * streamed * self.value_topk.width_bits,
-            "fifo_bit": fetched * self.dram.transaction_bytes * 8 + 2 * scores * self.width_bits,
+            "softmax_fifo_bit": scores * self.width_bits,
+            "decision_fifo_bit": scores * self.width_bits,
             "importance_add": ops.queries * (ops.keys + ops.head_dim),
         }
 

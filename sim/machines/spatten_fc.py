@@ -164,7 +164,7 @@ class ProductEngine:
         weights = booked(tiles.count * tiles.weight_transactions)
         inputs = booked(tiles.input_transactions)
         counts = dict(record.counts)
-        for event, amount in self._counts(weights + inputs, booked).items():
+        for event, amount in self._counts(booked).items():
             counts[event] = counts[event] + amount
         busy = int(tiles.busy_cycles.sum())
         spent = sum(end - start for _, start, end in self._spans)
@@ -195,20 +195,14 @@ class ProductEngine:
             ),
         )
 
-    def _counts(
-        self, transactions: IntArray, booked: Callable[[IntArray], IntArray]
-    ) -> dict[str, IntArray]:
+    def _counts(self, booked: Callable[[IntArray], IntArray]) -> dict[str, IntArray]:
         """Count the events that cost energy: a line of each SRAM is read in every busy cycle."""
         machine, products, tiles = self._machine, self._products, self._tiles
-        dram_bits = transactions * machine.dram.transaction_bytes * 8
         multiplied = booked(products.multiplications)
         stored = booked(products.m * products.k * machine.width_bits)
         busy = booked(tiles.busy_cycles)
         key, value = machine.query_key, machine.prob_value
         return {
-            "dram_read_bit": dram_bits,
-            "dram_io_bit": dram_bits,
-            "fifo_bit": dram_bits,
             "multiply": multiplied,
             "add": multiplied,
             "key_sram_write_bit": stored,

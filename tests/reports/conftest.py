@@ -55,6 +55,7 @@ def fake_result(method: str, machine: str, *, layers: int = 6, lsb: bool = True)
             columns=["layer", "event", "count"],
         ),
         "energy": _energy(cycles, transferred, multiplications),
+        "area": _area(),
         "sparsity": _sparsity(method, exploits, multiplications, transferred),
         "timeline": _timeline(),
     }
@@ -90,6 +91,7 @@ def fake_result(method: str, machine: str, *, layers: int = 6, lsb: bool = True)
         "dram_activates": transferred // 400,
         "dram_gb_per_s": transferred / cycles,
         "energy_pj": energy_pj,
+        "area_mm2": float(tables["area"]["area_mm2"].sum()),
         "power_w": energy_pj / cycles / 1000,
         "topk_data": "recorded" if exploits else "none",
         "ideal": "" if exploits else "IdealSoftmax",
@@ -137,20 +139,37 @@ def _units(cycles: int, exploits: bool) -> pd.DataFrame:
 
 def _energy(cycles: int, transferred: int, multiplications: int) -> pd.DataFrame:
     parts = [
-        ("DRAM", "dram_bit", transferred * 8, 3.9, "O'Connor et al., MICRO 2017, table 1", 16),
-        ("K/V SRAM", "sram_read_bit", transferred * 40, 0.02, "CACTI 7 run", 40),
-        ("multipliers", "multiply_12", multiplications, 0.44, "Horowitz, ISSCC 2014, figure", 45),
-        ("softmax", "exp", cycles * 3, 18.0, "Galal and Horowitz 2011", 45),
-        ("top-k", "compare_12", cycles * 16, 0.03, "scaled from a 32-bit comparator", 40),
-        ("static", "leakage_cycle", cycles, 50.0, "assumed share of dynamic power", 40),
+        (
+            "DRAM",
+            "dram",
+            "dram_bit",
+            transferred * 8,
+            3.9,
+            "O'Connor et al., MICRO 2017, table 1",
+            16,
+        ),
+        ("K/V SRAM", "sram", "sram_read_bit", transferred * 40, 0.02, "CACTI 7 run", 40),
+        (
+            "multipliers",
+            "logic",
+            "multiply_12",
+            multiplications,
+            0.44,
+            "Horowitz, ISSCC 2014, figure",
+            45,
+        ),
+        ("softmax", "logic", "exp", cycles * 3, 18.0, "Galal and Horowitz 2011", 45),
+        ("top-k", "logic", "compare_12", cycles * 16, 0.03, "scaled from a 32-bit comparator", 40),
+        ("static", "static", "leakage_cycle", cycles, 50.0, "assumed share of dynamic power", 40),
     ]
     return pd.DataFrame(
         [
-            (part, event, count, pj, count * pj, source, node, "assumed" in source)
-            for part, event, count, pj, source, node in parts
+            (part, group, event, count, pj, count * pj, source, node, "assumed" in source)
+            for part, group, event, count, pj, source, node in parts
         ],
         columns=[
             "component",
+            "group",
             "event",
             "count",
             "pj_per_event",
@@ -159,6 +178,14 @@ def _energy(cycles: int, transferred: int, multiplications: int) -> pd.DataFrame
             "node_nm",
             "estimate",
         ],
+    )
+
+
+def _area() -> pd.DataFrame:
+    parts = [("multipliers", "logic", 0.9, True), ("K SRAM", "sram", 1.7, False)]
+    return pd.DataFrame(
+        [(name, group, mm2, "a source", 40.0, estimate) for name, group, mm2, estimate in parts],
+        columns=["component", "group", "area_mm2", "source", "node_nm", "estimate"],
     )
 
 

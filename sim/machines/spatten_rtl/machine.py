@@ -15,6 +15,7 @@ from pydantic import Field, model_validator
 
 from sim.dram.ramulator2023 import HBM2_RELEASED
 from sim.dram.spec import DramSpec
+from sim.energy.hardware import Buffer, Fifo, Hardware, TopK
 from sim.machines.base import BareMachine, Record
 from sim.machines.pipeline import Schedule
 from sim.machines.spatten_rtl import layout
@@ -99,8 +100,19 @@ class SpAttenRtl(BareMachine):
         return 2 * self.num_multipliers
 
     @property
-    def sram_bytes(self) -> int:
-        return 2 * self.num_bufline * self.num_multipliers * WIDTH_BITS // 8
+    def hardware(self) -> Hardware:
+        lines, line = self.num_bufline, self.num_multipliers
+        buffer = Buffer(lines * line * WIDTH_BITS // 8, line, WIDTH_BITS)
+        return Hardware(
+            multipliers=self.multipliers,
+            width_bits=WIDTH_BITS,
+            key_buffer=buffer,
+            value_buffer=buffer,
+            channels=self.sizes.channels,
+            lanes=self.sizes.lanes,
+            decision_fifo=Fifo(1, lines, self.sizes.rows_per_line * WIDTH_BITS),
+            topk=(TopK(self.topk_parallelism, lines * self.sizes.rows_per_line, WIDTH_BITS),),
+        )
 
     @property
     def ideal(self) -> tuple[str, ...]:
@@ -167,7 +179,7 @@ class SpAttenRtl(BareMachine):
         return Record(
             schedule=schedule,
             unit_cycles=run.unit_cycles,
-            counts=self._counts(owner, table, run, transactions, heads),
+            counts=self._counts(owner, table, run, heads),
             useful_bytes=_useful_bytes(operations),
             transactions=transactions,
             multiplications=_per_head(owner, _multiplications(table), heads),
@@ -184,7 +196,6 @@ class SpAttenRtl(BareMachine):
         owner: Ints,
         table: Ints,
         run: Run,
-        transactions: dict[tuple[str, str], Ints],
         heads: int,
     ) -> dict[str, Ints]:
         """Count the events that cost energy; accesses that polling wastes are shared out."""
@@ -193,7 +204,6 @@ class SpAttenRtl(BareMachine):
         weighted = table[:, layout.VALUES]
         line_bits = self.num_multipliers * WIDTH_BITS
         reads = run.sram_accesses.sum(axis=1) * line_bits
-        dram_bits = np.asarray(sum(transactions.values())) * self.memory.transaction_bytes * 8
         waited = np.where(_selects(table), table[:, layout.TOPK_CYCLES], 0)
         streamed = waited * self.topk_parallelism
         lines = {0: table[:, layout.KEY_LINES] * passes, 1: table[:, layout.VALUE_LINES]}
@@ -203,8 +213,6 @@ class SpAttenRtl(BareMachine):
             for kind in range(2)
         }
         return {
-            "dram_read_bit": dram_bits,
-            "dram_io_bit": dram_bits,
             "multiply": _per_head(owner, (scores + weighted) * HEAD_DIM, heads),
             "add": _per_head(owner, (scores + weighted) * HEAD_DIM, heads),
             "key_sram_read_bit": shared[0, 0],
@@ -213,7 +221,8 @@ class SpAttenRtl(BareMachine):
             "value_sram_write_bit": shared[1, 1],
             "requant_compare": _per_head(owner, scores, heads),
             "topk_compare": _per_head(owner, 2 * streamed, heads),
-            "fifo_bit": dram_bits + _per_head(owner, 2 * scores * WIDTH_BITS, heads),
+            "decision_fifo_bit": _per_head(owner, scores * WIDTH_BITS, heads),
+            "topk_fifo_bit": _per_head(owner, streamed * WIDTH_BITS, heads),
         }
 
 

@@ -47,6 +47,24 @@ def test_fifth_activate_waits_for_the_window() -> None:
     assert kernel.oldest_ready_waiting(state, 0, 16)[0] == 0
 
 
+@pytest.mark.parametrize(
+    ("second", "ready", "why"),
+    [
+        (GROUP, 1 + 2, "ACT to ACT of a channel"),
+        (BANK, 1 + 3, "ACT to ACT of a bank group"),
+        (ROW, 1 + 17, "ACT to PRE of a bank"),
+        (32, 1 + 7, "ACT to RD of a bank"),
+    ],
+)
+def test_a_command_after_an_activate_is_tight(second: int, ready: int, why: str) -> None:
+    state = kernel.idle_channels(1)
+    assert kernel.accept(state, 0, 0, 16)
+    assert kernel.accept(state, 0, second, 16)
+    kernel.tick(state, 0)  # ACT at 1
+    assert kernel.oldest_ready_waiting(state, 0, ready - 1) == (-1, ready), why
+    assert kernel.oldest_ready_waiting(state, 0, ready)[0] == 0, why
+
+
 def test_an_older_precharge_goes_before_a_younger_hit() -> None:
     first, conflict, hit = done(0, ROW, 32)
     assert (first, hit) == (19, 23)  # the conflict's PRE is not ready before the hit

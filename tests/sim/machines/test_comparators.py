@@ -26,7 +26,7 @@ def test_all_have_128_multipliers_and_64_gb_per_s(name):
     machine = make_machine(name)
     assert machine.multipliers == 128
     assert machine.peak_bytes_per_cycle == 64
-    assert machine.sram_bytes == 2 * 196_608
+    assert machine.hardware.key_buffer.bytes == machine.hardware.value_buffer.bytes == 196_608
 
 
 def test_the_control_can_be_as_small():
