@@ -94,6 +94,8 @@ def read_csv(path: Path) -> SpattenCsv:
     footer = None
     if records and _is_footer(records[-1]):
         footer = records.pop()[0]
+    if not records:
+        raise InputError(f"{path} must hold at least 1 row below the header, it holds 0")
     for number, record in enumerate(records, start=1):
         if len(record) < len(names):
             raise InputError(
@@ -104,7 +106,7 @@ def read_csv(path: Path) -> SpattenCsv:
             raise InputError(
                 f"{path} row {number} must have {len(names)} fields, not {len(record)}"
             )
-    texts = list(zip(*records, strict=True)) or [()] * len(names)
+    texts = list(zip(*records, strict=True))
     rows = pd.DataFrame(
         {name: _parse(path, name, column) for name, column in zip(names, texts, strict=True)}
     )
@@ -206,7 +208,7 @@ def check_rows(rows: pd.DataFrame, where: str) -> None:
         ("embedding_length_D", _within(dim, 1, 65536) & (dim % 1 == 0), "whole, from 1 to 65536"),
         ("sentence_length_L", _within(length, 1, _LARGEST), f"from 1 to {_LARGEST}"),
         ("key_fetch_num", _within(keys, 1, length), "from 1 to sentence_length_L"),
-        ("value_fetch_num", _within(get["value_fetch_num"], 0, keys), "from 0 to key_fetch_num"),
+        ("value_fetch_num", _within(get["value_fetch_num"], 1, keys), "from 1 to key_fetch_num"),
         *[
             (name, (get[name] == -1) | _within(get[name], 1, most), f"-1 or from 1 to {most}")
             for name, most in _WIDEST.items()

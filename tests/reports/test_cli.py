@@ -155,8 +155,8 @@ def test_released_rtl_answers_row_by_row(tmp_path: Path) -> None:
     ("row", "options", "sentence"),
     [
         ("0,0,64,5,64", (), "row 1 (iteration 0, layer 0, head 0): quant_key_bit must be -1, 6,"),
-        ("0,0,64,8,0", (), "attention.parquet row 0: values must be at least 1"),
-        ("0,0,64,8,65", (), "row 1: value_fetch_num must be from 0 to key_fetch_num, not 65"),
+        ("0,0,64,8,0", (), "row 1: value_fetch_num must be from 1 to key_fetch_num, not 0"),
+        ("0,0,64,8,65", (), "row 1: value_fetch_num must be from 1 to key_fetch_num, not 65"),
         ("0,0,64,8,64", ("--set", "num_bufline=96"), "num_bufline must be a power of two, not 96"),
         ("0,0,200,8,200", ("--set", "num_bufline=128"), "key_fetch_num must be at most 128, what"),
         ("0,0,64,8,64", ("--iteration", "3"), "iteration must be one of the file's 0 to 0, not 3"),

@@ -101,7 +101,7 @@ def test_large_file_is_fast(tmp_path: Path) -> None:
 def workloads(draw: st.DrawFn) -> SpattenCsv:
     bits = st.sampled_from([-1, 6, 8, 10, 12])
     rows = []
-    for key in sorted(draw(st.sets(st.tuples(*[st.integers(0, 3)] * 3), max_size=12))):
+    for key in sorted(draw(st.sets(st.tuples(*[st.integers(0, 3)] * 3), min_size=1, max_size=12))):
         length = draw(st.integers(1, 2000))
         keys = draw(st.integers(1, length))
         topk = draw(st.just(-1) | st.integers(1, length))
@@ -116,7 +116,7 @@ def workloads(draw: st.DrawFn) -> SpattenCsv:
                 "auto_requant_thres": draw(st.just(-1.0) | st.floats(0, 1)),
                 "if_requant": draw(st.booleans()),
                 "auto_requant_incre": draw(st.sampled_from([-1, 4])),
-                "value_fetch_num": draw(st.integers(0, keys)),
+                "value_fetch_num": draw(st.integers(1, keys)),
                 "quant_value_bit": draw(bits),
                 "if_accumulate_importance": draw(st.booleans()),
                 "if_rescale_previous_importance": draw(st.booleans()),
@@ -142,8 +142,6 @@ def test_any_workload_survives_writing_and_reading(workload: SpattenCsv) -> None
 @given(workloads())
 @settings(max_examples=25)
 def test_any_workload_keeps_its_counts_as_a_trace(workload: SpattenCsv) -> None:
-    if workload.rows.empty:
-        return
     trace = to_trace(workload, "any")
     assert trace.array("attention", "keys").sum() == workload.rows["key_fetch_num"].sum()
     assert trace.array("attention", "queries").sum() == len(workload.rows)
@@ -292,7 +290,10 @@ GOOD = "0,0,0,64.0,10,10,-1,-1,-1,False,-1,10,-1,False,False,False,-1"
         (f"{HEADER}\n{GOOD.replace('0,10,10', '0,10,11')}",
          " row 1: key_fetch_num must be from 1 to sentence_length_L, not 11"),
         (f"{HEADER}\n{GOOD.replace('-1,10,-1', '-1,11,-1')}",
-         " row 1: value_fetch_num must be from 0 to key_fetch_num, not 11"),
+         " row 1: value_fetch_num must be from 1 to key_fetch_num, not 11"),
+        (f"{HEADER}\n{GOOD.replace('-1,10,-1', '-1,0,-1')}",
+         " row 1: value_fetch_num must be from 1 to key_fetch_num, not 0"),
+        (HEADER, " must hold at least 1 row below the header, it holds 0"),
         (f"{HEADER}\n{GOOD.replace('10,10,-1', '10,10,0')}",
          " row 1: quant_key_bit must be -1 or from 1 to 12, not 0"),
         (f"{HEADER}\n{GOOD}\n{GOOD.replace('10,10,-1', '10,10,16').replace('0,0,0', '0,0,1')}",
