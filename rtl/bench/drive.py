@@ -7,7 +7,7 @@ one after reset.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,13 +15,14 @@ import numpy as np
 from cocotb.clock import Clock
 from cocotb.triggers import FallingEdge, RisingEdge
 
+from sim.blocks.fetcher import MemoryTiming
 from sim.blocks.handshake import at
 
-PATTERNS = ("full", "random", "slow source", "slow sink")
+PATTERNS = ("full", "random", "slow_source", "slow_sink")
 """How sources and sinks behave: always there, or with random stalls."""
 
-_SHARES = {"full": (1.0, 1.0), "random": (0.5, 0.5), "slow source": (0.15, 0.9),
-           "slow sink": (0.9, 0.15)}  # fmt: skip
+_SHARES = {"full": (1.0, 1.0), "random": (0.5, 0.5), "slow_source": (0.15, 0.9),
+           "slow_sink": (0.9, 0.15)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,55 @@ class Seen:
 
     cycles: list[int] = field(default_factory=list)
     items: list[int] = field(default_factory=list)
+
+
+class Memory:
+    """Read ports `ar__N` and `r__N` of a design: each channel answers in order.
+
+    `addresses` and `answers` hold, by channel, (cycle, address) and the cycles of what moved.
+    """
+
+    def __init__(self, channels: int, timing: MemoryTiming, read: Callable[[int], int]) -> None:
+        self._channels, self._timing, self._read = range(channels), timing, read
+        self.addresses: list[list[tuple[int, int]]] = [[] for _ in self._channels]
+        self.answers: list[list[int]] = [[] for _ in self._channels]
+        self._answering = [False for _ in self._channels]
+
+    def connect(self, dut: Any) -> None:
+        """Find the ports."""
+        self._ar = [
+            tuple(getattr(dut, f"ar__{c}__{part}") for part in ("valid", "ready", "payload"))
+            for c in self._channels
+        ]
+        self._r = [
+            tuple(getattr(dut, f"r__{c}__{part}") for part in ("valid", "ready", "payload"))
+            for c in self._channels
+        ]
+        for valid, _, _ in self._r:
+            valid.value = 0
+
+    def drive(self, cycle: int) -> None:
+        """Set the ports for this cycle."""
+        for channel in self._channels:
+            self._ar[channel][1].value = int(self._timing.accepts_at(channel, cycle))
+            asked, given = self.addresses[channel], len(self.answers[channel])
+            if not self._answering[channel] and given < len(asked):
+                taken, address = asked[given]
+                if taken + self._timing.latency_cycles <= cycle:
+                    self._answering[channel] = self._timing.answers_at(channel, cycle)
+                    if self._answering[channel]:
+                        self._r[channel][2].value = self._read(address)
+            self._r[channel][0].value = int(self._answering[channel])
+
+    def look(self, cycle: int) -> None:
+        """Note what moves at the end of this cycle."""
+        for channel in self._channels:
+            valid, _, payload = self._ar[channel]
+            if int(valid.value) and self._timing.accepts_at(channel, cycle):
+                self.addresses[channel].append((cycle, int(payload.value)))
+            if self._answering[channel] and int(self._r[channel][1].value):
+                self.answers[channel].append(cycle)
+                self._answering[channel] = False
 
 
 def stalls(random: np.random.Generator, pattern: str, cycles: int) -> tuple[list[bool], list[bool]]:
@@ -79,6 +129,7 @@ async def run(
     sources: Mapping[str, Source],
     sinks: Mapping[str, Sink],
     limit_cycles: int = 100_000,
+    memory: Memory | None = None,
 ) -> dict[str, Seen]:
     """Reset the design, feed all sources and return what moved, when every sink has its items.
 
@@ -92,7 +143,11 @@ async def run(
     payload = {name: getattr(dut, f"{name}__payload") for name in seen}
     offering = dict.fromkeys(sources, False)
     waiting: dict[str, int | None] = dict.fromkeys(sinks)
+    if memory is not None:
+        memory.connect(dut)
     for cycle in range(limit_cycles):
+        if memory is not None:
+            memory.drive(cycle)
         for name, source in sources.items():
             done = len(seen[name].items)
             if not offering[name] and done < len(source.items) and at(source.offer, cycle):
@@ -102,6 +157,8 @@ async def run(
         for name, sink in sinks.items():
             ready[name].value = int(at(sink.ready, cycle))
         await FallingEdge(dut.clk)
+        if memory is not None:
+            memory.look(cycle)
         for name, source in sources.items():
             if offering[name] and int(ready[name].value):
                 seen[name].items.append(source.items[len(seen[name].items)])

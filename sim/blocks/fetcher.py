@@ -1,0 +1,270 @@
+"""Matrix fetcher of the core: rows of a matrix from several memory channels, in order.
+
+SpAtten (HPCA 2021), modules 3 to 5: row addresses go through a crossbar to the channels, and what
+comes back is put in order again. Transactions are interleaved over the channels. A row starts at
+a transaction of its own.
+
+`fetcher_moves` steps the design's flow control cycle by cycle: arbitration depends on when each
+lane and channel is ready, so there is no closed form.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from pydantic import Field, model_validator
+
+from sim.blocks.handshake import at
+from workloads.config import Config
+
+
+class FetcherConfig(Config):
+    """Size of a matrix fetcher."""
+
+    lanes: int = Field(8, ge=1, le=64)
+    """rows that are fetched side by side"""
+    channels: int = Field(16, ge=1, le=64)
+    """memory channels, a power of 2 (paper: 16)"""
+    transaction_bits: int = Field(256, ge=8, le=1024)
+    """bits of one transaction (released RTL: 32 B)"""
+    row_transactions: int = Field(3, ge=1, le=64)
+    """longest row in transactions (64 channels of 12 bit: 3)"""
+    queue_depth: int = Field(16, ge=1, le=256)
+    """transactions that may be under way on a channel"""
+    beats: int = Field(8, ge=1, le=64)
+    """beats of rows that may be under way"""
+    address_bits: int = Field(32, ge=4, le=48)
+    """bits of an address in transactions"""
+
+    @model_validator(mode="after")
+    def _channels_interleave(self) -> FetcherConfig:
+        if self.channels & (self.channels - 1):
+            raise ValueError(f"Fetcher channels must be a power of 2, not {self.channels}")
+        return self
+
+
+class Matrix(NamedTuple):
+    """What is fetched: rows of equal size, by index."""
+
+    base: int  # first transaction
+    size: int  # transactions of a row, which is also the distance of rows
+    indices: Sequence[int]
+
+
+@dataclass(frozen=True)
+class MemoryTiming:
+    """A memory whose channels answer in order.
+
+    An address that is taken in cycle t has its data from t + latency_cycles on. Patterns by
+    channel and cycle; missing ones are always true.
+    """
+
+    latency_cycles: int = 1
+    accepts: Sequence[Sequence[bool]] = ()
+    answers: Sequence[Sequence[bool]] = ()
+
+    def accepts_at(self, channel: int, cycle: int) -> bool:
+        return at(self.accepts[channel], cycle) if self.accepts else True
+
+    def answers_at(self, channel: int, cycle: int) -> bool:
+        return at(self.answers[channel], cycle) if self.answers else True
+
+
+@dataclass
+class FetcherMoves:
+    """Cycles of what moved."""
+
+    requests: list[int] = field(default_factory=list)
+    indices: list[int] = field(default_factory=list)  # beats of indices
+    addresses: list[list[int]] = field(default_factory=list)  # by channel
+    answers: list[list[int]] = field(default_factory=list)  # by channel
+    rows: list[int] = field(default_factory=list)  # beats of rows
+
+
+def beats_of(config: FetcherConfig, matrix: Matrix) -> list[list[int]]:
+    """Return the row indices beat by beat."""
+    lanes = config.lanes
+    rows = list(matrix.indices)
+    return [rows[first : first + lanes] for first in range(0, len(rows), lanes)]
+
+
+@dataclass
+class _Beat:
+    size: int
+    starts: list[int]  # first transaction by lane
+    done: list[int] = field(default_factory=list)  # transactions by lane, of the side that counts
+
+    def __post_init__(self) -> None:
+        self.done = [0] * len(self.starts)
+
+    @property
+    def finished(self) -> bool:
+        return min(self.done) == self.size
+
+
+def fetcher_moves(
+    config: FetcherConfig,
+    matrices: Sequence[Matrix],
+    memory: MemoryTiming,
+    offer_request: Sequence[bool],
+    offer_indices: Sequence[bool],
+    ready: Sequence[bool],
+) -> FetcherMoves:
+    """Return when everything moves.
+
+    Args:
+        config: the fetcher.
+        matrices: one after another; each has at least one row.
+        memory: when addresses are taken and data come.
+        offer_request, offer_indices, ready: of the sources and the sink, by cycle.
+    """
+    return _Run(config, matrices, memory).run(offer_request, offer_indices, ready)
+
+
+class _Run:
+    """The registers that decide when something moves."""
+
+    def __init__(
+        self, config: FetcherConfig, matrices: Sequence[Matrix], memory: MemoryTiming
+    ) -> None:
+        self.config, self.memory = config, memory
+        self.beats = [
+            (number, _beat(matrix, rows), rows is parts[-1])
+            for number, matrix in enumerate(matrices)
+            for parts in [beats_of(config, matrix)]
+            for rows in parts
+        ]
+        self.requests = len(matrices)
+        channels = config.channels
+        self.issuing: _Beat | None = None
+        self.order: deque[_Beat] = deque()
+        self.address: list[int | None] = [None] * channels  # lane whose address is offered
+        self.owners: list[deque[int]] = [deque() for _ in range(channels)]  # answers to come
+        self.queues: list[deque[int]] = [deque() for _ in range(channels)]  # lanes of answers here
+        self.under_way = [0] * channels
+        self.due: list[deque[int]] = [deque() for _ in range(channels)]  # in the memory
+        self.answering = [False] * channels
+        self.moves = FetcherMoves(
+            addresses=[[] for _ in range(channels)], answers=[[] for _ in range(channels)]
+        )
+
+    def run(
+        self, offer_request: Sequence[bool], offer_indices: Sequence[bool], ready: Sequence[bool]
+    ) -> FetcherMoves:
+        moves = self.moves
+        offering = [False, False]
+        held = -1  # number of the request that is held
+        open_request = False
+        cycle = 0
+        while len(moves.rows) < len(self.beats):
+            offering[0] |= len(moves.requests) < self.requests and at(offer_request, cycle)
+            offering[1] |= len(moves.indices) < len(self.beats) and at(offer_indices, cycle)
+            leaves = bool(self.order) and self.order[0].finished and at(ready, cycle)
+            pops = self._pops()
+            grants = self._grants(cycle)
+            answers = self._answers(cycle)
+            finishing = self.issuing is None or self._finishes(grants)
+            room = len(self.order) < self.config.beats
+            takes = offering[1] and open_request and finishing and room
+            if offering[0] and not open_request:
+                moves.requests.append(cycle)
+                offering[0], open_request, held = False, True, held + 1
+                takes = False
+            self._apply(cycle, grants, answers, pops)
+            if finishing:
+                self.issuing = None
+            if leaves:
+                moves.rows.append(cycle)
+                self.order.popleft()
+            if takes:
+                number, beat, last = self.beats[len(moves.indices)]
+                assert number == held
+                moves.indices.append(cycle)
+                offering[1] = False
+                self.issuing = _Beat(beat.size, beat.starts)
+                self.order.append(_Beat(beat.size, beat.starts))
+                open_request = not last
+            cycle += 1
+        return moves
+
+    def _grants(self, cycle: int) -> dict[int, int]:
+        """Return channel -> lane of the addresses that enter the channels' registers."""
+        grants: dict[int, int] = {}
+        if self.issuing is None:
+            return grants
+        beat = self.issuing
+        for lane, (start, done) in enumerate(zip(beat.starts, beat.done, strict=True)):
+            channel = (start + done) % self.config.channels
+            free = self.address[channel] is None or self.memory.accepts_at(channel, cycle)
+            if (
+                done < beat.size
+                and channel not in grants
+                and free
+                and self.under_way[channel] < self.config.queue_depth
+            ):
+                grants[channel] = lane
+        return grants
+
+    def _finishes(self, grants: dict[int, int]) -> bool:
+        beat = self.issuing
+        assert beat is not None
+        granted = set(grants.values())
+        return all(done + (lane in granted) == beat.size for lane, done in enumerate(beat.done))
+
+    def _pops(self) -> list[tuple[int, int]]:
+        """Return (lane, channel) of the answers that go into rows."""
+        if not self.order:
+            return []
+        beat = self.order[0]
+        found = []
+        for lane, (start, done) in enumerate(zip(beat.starts, beat.done, strict=True)):
+            channel = (start + done) % self.config.channels
+            queue = self.queues[channel]
+            if done < beat.size and queue and queue[0] == lane:
+                found.append((lane, channel))
+        return found
+
+    def _answers(self, cycle: int) -> list[int]:
+        """Return the channels whose memory gives data."""
+        found = []
+        for channel, due in enumerate(self.due):
+            if due and due[0] <= cycle and not self.answering[channel]:
+                self.answering[channel] = self.memory.answers_at(channel, cycle)
+            if self.answering[channel]:
+                found.append(channel)
+        return found
+
+    def _apply(
+        self,
+        cycle: int,
+        grants: dict[int, int],
+        answers: list[int],
+        pops: list[tuple[int, int]],
+    ) -> None:
+        for lane, channel in pops:
+            self.queues[channel].popleft()
+            self.under_way[channel] -= 1
+            self.order[0].done[lane] += 1
+        for channel in answers:
+            self.moves.answers[channel].append(cycle)
+            self.answering[channel] = False
+            self.due[channel].popleft()
+            self.queues[channel].append(self.owners[channel].popleft())
+        for channel, lane in enumerate(self.address):
+            if lane is not None and self.memory.accepts_at(channel, cycle):
+                self.moves.addresses[channel].append(cycle)
+                self.due[channel].append(cycle + self.memory.latency_cycles)
+                self.address[channel] = None
+        for channel, lane in grants.items():
+            assert self.issuing is not None
+            self.address[channel] = lane
+            self.owners[channel].append(lane)
+            self.under_way[channel] += 1
+            self.issuing.done[lane] += 1
+
+
+def _beat(matrix: Matrix, rows: Sequence[int]) -> _Beat:
+    return _Beat(matrix.size, [matrix.base + row * matrix.size for row in rows])
