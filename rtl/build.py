@@ -195,9 +195,15 @@ def _environment(block: Block, config: Config, seed: int) -> Iterator[None]:
     assert spec.submodule_search_locations
     binaries = Path(next(iter(spec.submodule_search_locations))) / "bin"
     task = {"block": block.name, "config": config.model_dump(mode="json"), "seed": seed}
+    make = {
+        "PYTHON3": sys.executable,
+        "CFG_CXXFLAGS_PCH_I": "-include",
+        "OPT_FAST": "-O1",
+        "OPT_SLOW": "-O0",
+    }
     changes = {
         "PATH": f"{binaries}{os.pathsep}{os.environ.get('PATH', '')}",
-        "MAKEFLAGS": f"PYTHON3={sys.executable} CFG_CXXFLAGS_PCH_I=-include OPT_FAST=-O1 OPT_SLOW=-O0",
+        "MAKEFLAGS": " ".join(f"{name}={value}" for name, value in make.items()),
         BENCH_VARIABLE: json.dumps(task),
     }
     before = {name: os.environ.get(name) for name in changes}

@@ -30,9 +30,8 @@ async def values_and_cycles(dut: Any, pattern: str) -> None:
             indices = sorted(random.choice(4 * rows, rows, replace=False).tolist())
         else:
             indices = random.integers(0, 3, rows).tolist()
-        matrices.append(
-            Matrix(int(random.integers(0, 1 << (config.address_bits - 2))), size, indices)
-        )
+        base = int(random.integers(0, 1 << (config.address_bits - 2)))
+        matrices.append(Matrix(base, size, indices))
     accepts, answers = zip(
         *(stalls(random, pattern, HORIZON) for _ in range(config.channels)), strict=True
     )

@@ -253,8 +253,8 @@ class _Run:
             self.answering[channel] = False
             self.due[channel].popleft()
             self.queues[channel].append(self.owners[channel].popleft())
-        for channel, lane in enumerate(self.address):
-            if lane is not None and self.memory.accepts_at(channel, cycle):
+        for channel, offered in enumerate(self.address):
+            if offered is not None and self.memory.accepts_at(channel, cycle):
                 self.moves.addresses[channel].append(cycle)
                 self.due[channel].append(cycle + self.memory.latency_cycles)
                 self.address[channel] = None

@@ -30,7 +30,7 @@ class Packs(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         keep = [self.keep[lane] for lane in range(self.lanes)]
-        given = keep[:-1] + [Const(0, 1)] if self.broken else keep
+        given = [*keep[:-1], Const(0, 1)] if self.broken else keep
         packed, count = eliminate(m, self.data, given, "z")
         before: Any = Const(0, self.lanes.bit_length() + 1)
         for lane in range(self.lanes):

@@ -25,7 +25,8 @@ STEPS = 17  # one row in, at most 2 passes of 4 cycles, the filter, and a stall 
 class KeepsTheLargest(Elaboratable):
     """Loads a vector of any length and asks for any k; looks at what has left at the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, broken: bool = False) -> None:
+        self.broken = broken
         self.dut = TopK(TopKConfig(lanes=LANES, depth=DEPTH, width_bits=WIDTH))
         self.ready = Signal()
         self.values = [Signal(WIDTH, name=f"value_{i}") for i in range(DEPTH)]
@@ -49,7 +50,7 @@ class KeepsTheLargest(Elaboratable):
         last = row + 1 == rows
         m.d.comb += [
             dut.request.valid.eq(~asked),
-            dut.request.payload.k.eq(self.k),
+            dut.request.payload.k.eq(self.k + self.broken),
             dut.i.valid.eq(row < rows),
             dut.i.payload.data.eq(
                 Mux(row == 0, Cat(*self.values[:LANES]), Cat(*self.values[LANES:]))
@@ -93,3 +94,8 @@ class KeepsTheLargest(Elaboratable):
 def test_keeps_exactly_the_k_largest(tmp_path: Path) -> None:
     harness = KeepsTheLargest()
     assert holds(harness, harness.ports, STEPS, tmp_path)
+
+
+def test_one_too_many_is_found(tmp_path: Path) -> None:
+    harness = KeepsTheLargest(broken=True)
+    assert not holds(harness, harness.ports, STEPS, tmp_path)
