@@ -96,6 +96,19 @@ _ALL = (
         ),
     ),
     Block(
+        name="line_buffer",
+        description="key or value buffer: double-buffered lines of rows, LSBs as a plane",
+        config="sim.blocks.line_buffer:LineBufferConfig",
+        component="rtl.line_buffer:LineBuffer",
+        latency="1 cycle",
+        throughput="a line written and a line read each cycle",
+        sizes=(
+            {"lines": 64, "rows": 4, "channels": 32},
+            {"halves": 3, "lines": 5, "rows": 3, "channels": 7, "width_bits": 9},
+            {"halves": 1, "lines": 1, "rows": 1, "channels": 1, "width_bits": 3, "lsb_bits": 2},
+        ),
+    ),
+    Block(
         name="topk",
         description="top-k engine: quick-select over two memories, then an order-preserving filter",
         config="sim.blocks.topk:TopKConfig",
