@@ -23,6 +23,14 @@ def at(pattern: Sequence[bool], cycle: int) -> bool:
     return bool(pattern[cycle]) if cycle < len(pattern) else True
 
 
+def next_move(offer: Sequence[bool], offered_from: int, taken_from: int) -> int:
+    """Return when an item moves that may be offered from one cycle on and taken from another."""
+    cycle = offered_from
+    while not at(offer, cycle):
+        cycle += 1
+    return max(cycle, taken_from)
+
+
 def pipeline_moves(
     items: int, latency_cycles: int, offer: Sequence[bool], ready: Sequence[bool]
 ) -> Moves:
