@@ -118,6 +118,28 @@ _ALL = (
         throughput="`lanes` elements a cycle inside a pass; one selection at a time",
         sizes=({}, {"lanes": 1, "depth": 5, "width_bits": 3}, {"lanes": 4, "depth": 37}),
     ),
+    Block(
+        name="softmax",
+        description="softmax: exponentials by table, their sum, one pipelined division a row",
+        config="sim.blocks.softmax:SoftmaxConfig",
+        component="rtl.softmax:Softmax",
+        sizes=(
+            {},
+            {"lanes": 1, "fifo_rows": 5, "prob_bits": 16, "score_bits": 17},
+            {"lanes": 3, "fifo_rows": 7, "prob_bits": 9, "score_bits": 11},
+        ),
+    ),
+    Block(
+        name="requant",
+        description="decision on recomputing a row, by its largest probability",
+        config="sim.blocks.requant:RequantConfig",
+        component="rtl.requant:RequantDecision",
+        sizes=(
+            {},
+            {"lanes": 1, "fifo_rows": 1, "width_bits": 1},
+            {"lanes": 3, "fifo_rows": 7, "width_bits": 5},
+        ),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}

@@ -23,6 +23,15 @@ class RequantConfig(Config):
     """depth of the FIFO that holds a row until its maximum is known (released RTL: 256)"""
     latency_cycles: int = Field(1, ge=0)
     """last probability to decision (authors' C++ model)"""
+    lanes: int = Field(8, ge=1)
+    """probabilities per cycle in hardware (paper: the softmax unit's 8)"""
+    width_bits: int = Field(12, ge=1, le=32)
+    """bits of a probability in hardware, unsigned (paper: 12)"""
+
+    @property
+    def store_depth(self) -> int:
+        """Beats stored in hardware: a row, and what comes until its decision was taken."""
+        return self.fifo_rows + 2
 
 
 def requant_golden(probabilities: IntArray, threshold: int) -> np.ndarray[Any, np.dtype[np.bool_]]:

@@ -17,14 +17,22 @@ from workloads.config import Config
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
-_FRACTION_BITS = 12  # of the base-2 exponent
-_TABLE_BITS = 5  # leading fraction bits that index the table; the rest interpolate
-_EXP_BITS = 15  # 2**0 is 1 << 15
-_DIVIDE_BITS = 28  # fraction bits of the reciprocal of the sum
-
-_TABLE: IntArray = np.round(
-    2.0 ** (_EXP_BITS - np.arange((1 << _TABLE_BITS) + 1) / (1 << _TABLE_BITS))
+FRACTION_BITS = 12
+"""fraction bits of the base-2 exponent"""
+MULTIPLIER_BITS = 31
+"""bits of the multiplier in hardware; with scores of 32 bits a product stays below 2**63"""
+MULTIPLIER_FRACTION_BITS = FRACTION_BITS + 16
+"""fraction bits of the multiplier: of its product with a score, 16 are dropped"""
+TABLE_BITS = 5
+"""leading fraction bits that index the table; the rest interpolate"""
+EXP_BITS = 15
+"""fraction bits of an exponential: 2**0 is 1 << 15"""
+DIVIDE_BITS = 28
+"""fraction bits of the reciprocal of the sum"""
+EXP_TABLE: IntArray = np.round(
+    2.0 ** (EXP_BITS - np.arange((1 << TABLE_BITS) + 1) / (1 << TABLE_BITS))
 ).astype(np.int64)
+"""2**-x in steps of 2**-EXP_BITS, for x from 0 to 1 in steps of 2**-TABLE_BITS"""
 
 
 class SoftmaxConfig(Config):
@@ -36,6 +44,8 @@ class SoftmaxConfig(Config):
     """depth of the FIFO that holds a row until its sum is known, in rows of `lanes` (paper)"""
     prob_bits: int = Field(12, ge=2, le=16)
     """bits of a probability, unsigned (paper: 12)"""
+    score_bits: int = Field(32, ge=2, le=32)
+    """bits of a score in hardware, signed"""
     exp_latency_cycles: int = Field(28, ge=0)
     """dequantise 7 and exponential 21 (authors' C++ model)"""
     sum_latency_cycles: int = Field(23, ge=0)
@@ -46,6 +56,16 @@ class SoftmaxConfig(Config):
     @property
     def fifo_elements(self) -> int:
         return self.fifo_rows * self.lanes
+
+    @property
+    def score_depth(self) -> int:
+        """Beats of scores in hardware: a row, and what comes until its maximum is known."""
+        return self.fifo_rows + 2
+
+    @property
+    def exponential_depth(self) -> int:
+        """Beats of exponentials in hardware: a row, and what comes until its sum is inverted."""
+        return self.fifo_rows + self.prob_bits + 22
 
     def cycles(self, n: int) -> int:
         """Cycles a row of n elements occupies the lanes."""
@@ -58,7 +78,7 @@ def exponent_multiplier(score_scale: float) -> int:
     Args:
         score_scale: real value of one integer score step (quantiser scales over sqrt(head_dim)).
     """
-    return round(score_scale * math.log2(math.e) * (1 << (_FRACTION_BITS + 16)))
+    return round(score_scale * math.log2(math.e) * (1 << MULTIPLIER_FRACTION_BITS))
 
 
 def softmax_golden(config: SoftmaxConfig, scores: IntArray, multiplier: int) -> IntArray:
@@ -75,13 +95,13 @@ def softmax_golden(config: SoftmaxConfig, scores: IntArray, multiplier: int) -> 
     scores = np.asarray(scores, np.int64)
     below_max = scores.max(axis=-1, keepdims=True) - scores
     exponent = (below_max * multiplier) >> 16
-    whole = np.minimum(exponent >> _FRACTION_BITS, 62)
-    fraction = exponent & ((1 << _FRACTION_BITS) - 1)
-    rest_bits = _FRACTION_BITS - _TABLE_BITS
+    whole = np.minimum(exponent >> FRACTION_BITS, 62)
+    fraction = exponent & ((1 << FRACTION_BITS) - 1)
+    rest_bits = FRACTION_BITS - TABLE_BITS
     index, rest = fraction >> rest_bits, fraction & ((1 << rest_bits) - 1)
-    step = _TABLE[index] - _TABLE[index + 1]
-    exponential = (_TABLE[index] - ((step * rest) >> rest_bits)) >> whole
+    step = EXP_TABLE[index] - EXP_TABLE[index + 1]
+    exponential = (EXP_TABLE[index] - ((step * rest) >> rest_bits)) >> whole
     total = exponential.sum(axis=-1, keepdims=True)
-    reciprocal = (((1 << config.prob_bits) - 1) << _DIVIDE_BITS) // total
-    probabilities: IntArray = (exponential * reciprocal + (1 << (_DIVIDE_BITS - 1))) >> _DIVIDE_BITS
+    reciprocal = (((1 << config.prob_bits) - 1) << DIVIDE_BITS) // total
+    probabilities: IntArray = (exponential * reciprocal + (1 << (DIVIDE_BITS - 1))) >> DIVIDE_BITS
     return probabilities

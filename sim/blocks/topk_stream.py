@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sim.blocks.handshake import at
+from sim.blocks.handshake import at, next_move
 from sim.blocks.topk import IntArray, TopKConfig, selection_timing, topk_golden
 from workloads.trace import Ragged
 
@@ -61,12 +61,12 @@ def engine_moves(
     moves = EngineMoves([], [], [])
     free = request = row = 0
     for selection in selections:
-        request = _next(offer_request, request, free)
+        request = next_move(offer_request, request, free)
         moves.requests.append(request)
         request += 1
         load = request
         for _ in range(rows_of(config, selection)):
-            load = _next(offer_row, row, load)
+            load = next_move(offer_row, row, load)
             moves.rows.append(load)
             load = row = load + 1
         start = load + _passes_cycles(config, selection) + config.pass_overhead_cycles
@@ -76,14 +76,6 @@ def engine_moves(
             moves.outputs.append(start + number)
         free = moves.outputs[-1] + 1
     return moves
-
-
-def _next(offer: Sequence[bool], offered_from: int, taken_from: int) -> int:
-    """Return when an item moves that may be offered from one cycle on and taken from another."""
-    cycle = offered_from
-    while not at(offer, cycle):
-        cycle += 1
-    return max(cycle, taken_from)
 
 
 def _passes_cycles(config: TopKConfig, selection: Selection) -> int:
