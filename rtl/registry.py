@@ -121,8 +121,10 @@ _ALL = (
     Block(
         name="softmax",
         description="softmax: exponentials by table, their sum, one pipelined division a row",
-        config="sim.blocks.softmax:SoftmaxConfig",
+        config="sim.blocks.softmax:SoftmaxUnitConfig",
         component="rtl.softmax:Softmax",
+        latency="last of n beats of a row to its first probabilities: n + prob_bits + 26 cycles",
+        throughput="`lanes` elements a cycle, whatever the rows' lengths",
         sizes=(
             {},
             {"lanes": 1, "fifo_rows": 5, "prob_bits": 16, "score_bits": 17},
@@ -132,8 +134,10 @@ _ALL = (
     Block(
         name="requant",
         description="decision on recomputing a row, by its largest probability",
-        config="sim.blocks.requant:RequantConfig",
+        config="sim.blocks.requant:RequantUnitConfig",
         component="rtl.requant:RequantDecision",
+        latency="last beat of a row to its decision 1 cycle, to its first beat 3",
+        throughput="`lanes` elements a cycle, whatever the rows' lengths",
         sizes=(
             {},
             {"lanes": 1, "fifo_rows": 1, "width_bits": 1},

@@ -10,8 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.rows import Intake, Store, Table, larger, largest, ring, tally
 from rtl.streams import advances, row_layout
-from sim.blocks.requant import RequantConfig
-from workloads.errors import InputError
+from sim.blocks.requant import RequantUnitConfig
 
 
 class RequantDecision(wiring.Component):
@@ -27,14 +26,7 @@ class RequantDecision(wiring.Component):
     after its last beat.
     """
 
-    LATENCY_CYCLES = 1
-
-    def __init__(self, config: RequantConfig) -> None:
-        if config.latency_cycles != self.LATENCY_CYCLES:
-            raise InputError(
-                f"Requant latency_cycles must be {self.LATENCY_CYCLES} in RTL, "
-                f"not {config.latency_cycles}"
-            )
+    def __init__(self, config: RequantUnitConfig) -> None:
         self.config = config
         self._row = row_layout(config.lanes, config.width_bits)
         request = data.StructLayout({"threshold": config.width_bits, "lsb_allowed": 1})

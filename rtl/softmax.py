@@ -19,7 +19,7 @@ from sim.blocks.softmax import (
     MULTIPLIER_BITS,
     MULTIPLIER_FRACTION_BITS,
     TABLE_BITS,
-    SoftmaxConfig,
+    SoftmaxUnitConfig,
 )
 
 _EXP_WIDTH = EXP_BITS + 1  # of an exponential, at most 1 << EXP_BITS
@@ -43,7 +43,7 @@ class Softmax(wiring.Component):
     first probabilities: n + prob_bits + 26 cycles.
     """
 
-    def __init__(self, config: SoftmaxConfig) -> None:
+    def __init__(self, config: SoftmaxUnitConfig) -> None:
         self.config = config
         self._scores = row_layout(config.lanes, signed(config.score_bits))
         self._exponentials = row_layout(config.lanes, _EXP_WIDTH)

@@ -23,14 +23,21 @@ class RequantConfig(Config):
     """depth of the FIFO that holds a row until its maximum is known (released RTL: 256)"""
     latency_cycles: int = Field(1, ge=0)
     """last probability to decision (authors' C++ model)"""
+
+
+class RequantUnitConfig(Config):
+    """Size of the decision in hardware; it is taken 1 cycle after a row's last beat."""
+
     lanes: int = Field(8, ge=1)
-    """probabilities per cycle in hardware (paper: the softmax unit's 8)"""
+    """probabilities per cycle (paper: the softmax unit's 8)"""
+    fifo_rows: int = Field(256, ge=1)
+    """longest row, in beats of `lanes` (released RTL: 256)"""
     width_bits: int = Field(12, ge=1, le=32)
-    """bits of a probability in hardware, unsigned (paper: 12)"""
+    """bits of a probability, unsigned (paper: 12)"""
 
     @property
     def store_depth(self) -> int:
-        """Beats stored in hardware: a row, and what comes until its decision was taken."""
+        """Beats stored: a row, and what comes until its decision was taken."""
         return self.fifo_rows + 2
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sim.blocks.handshake import at, next_move
-from sim.blocks.requant import RequantConfig
+from sim.blocks.requant import RequantUnitConfig
 
 
 class RequantRow(NamedTuple):
@@ -26,7 +26,7 @@ class RequantMoves(NamedTuple):
 
 
 def requant_moves(
-    config: RequantConfig,
+    config: RequantUnitConfig,
     rows: Sequence[RequantRow],
     offer_request: Sequence[bool],
     offer: Sequence[bool],
@@ -36,7 +36,7 @@ def requant_moves(
     """Return when everything moves.
 
     A request is taken once the row before has ended, its row's beats from the next cycle on, when
-    a place is free, the cycle after another beat was read. `latency_cycles` after the last beat
+    a place is free, the cycle after another beat was read. The cycle after the last beat
     the decision can be taken. Then the row is read, a beat a cycle: beats that are dropped at
     once, others when the output is free or about to be, and they leave a cycle later.
 
@@ -60,7 +60,7 @@ def requant_moves(
             place = len(taken) - config.store_depth
             free = read[place] + 1 if place >= 0 else 0
             taken.append(next_move(offer, _after(taken), max(request + 1, free)))
-        decision = max(taken[-1] + config.latency_cycles, _after(decisions))
+        decision = max(taken[-1] + 1, _after(decisions))
         decisions.append(_first(decision_ready, decision))
         for _ in range(beats):
             reads = max(decisions[-1] + 1, _after(read))

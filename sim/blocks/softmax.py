@@ -44,8 +44,6 @@ class SoftmaxConfig(Config):
     """depth of the FIFO that holds a row until its sum is known, in rows of `lanes` (paper)"""
     prob_bits: int = Field(12, ge=2, le=16)
     """bits of a probability, unsigned (paper: 12)"""
-    score_bits: int = Field(32, ge=2, le=32)
-    """bits of a score in hardware, signed"""
     exp_latency_cycles: int = Field(28, ge=0)
     """dequantise 7 and exponential 21 (authors' C++ model)"""
     sum_latency_cycles: int = Field(23, ge=0)
@@ -57,14 +55,35 @@ class SoftmaxConfig(Config):
     def fifo_elements(self) -> int:
         return self.fifo_rows * self.lanes
 
+    def cycles(self, n: int) -> int:
+        """Cycles a row of n elements occupies the lanes."""
+        return -(-n // self.lanes)
+
+
+class SoftmaxUnitConfig(Config):
+    """Size of the fixed-point unit in hardware; its latency follows from it."""
+
+    lanes: int = Field(8, ge=1)
+    """elements per cycle (paper: 8)"""
+    fifo_rows: int = Field(128, ge=1)
+    """longest row, in beats of `lanes` (paper: 128)"""
+    prob_bits: int = Field(12, ge=2, le=16)
+    """bits of a probability, unsigned (paper: 12)"""
+    score_bits: int = Field(32, ge=2, le=32)
+    """bits of a score, signed"""
+
+    @property
+    def fifo_elements(self) -> int:
+        return self.fifo_rows * self.lanes
+
     @property
     def score_depth(self) -> int:
-        """Beats of scores in hardware: a row, and what comes until its maximum is known."""
+        """Beats of scores: a row, and what comes until its maximum is known."""
         return self.fifo_rows + 2
 
     @property
     def exponential_depth(self) -> int:
-        """Beats of exponentials in hardware: a row, and what comes until its sum is inverted."""
+        """Beats of exponentials: a row, and what comes until its sum is inverted."""
         return self.fifo_rows + self.prob_bits + 22
 
     def cycles(self, n: int) -> int:
@@ -81,7 +100,9 @@ def exponent_multiplier(score_scale: float) -> int:
     return round(score_scale * math.log2(math.e) * (1 << MULTIPLIER_FRACTION_BITS))
 
 
-def softmax_golden(config: SoftmaxConfig, scores: IntArray, multiplier: int) -> IntArray:
+def softmax_golden(
+    config: SoftmaxConfig | SoftmaxUnitConfig, scores: IntArray, multiplier: int
+) -> IntArray:
     """Return fixed-point probabilities, (rows, n) unsigned integers of `prob_bits`.
 
     Every probability is within 1.5 steps of 2**-prob_bits of the float64 softmax for rows of up

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from sim.blocks.handshake import at, next_move
-from sim.blocks.softmax import SoftmaxConfig
+from sim.blocks.softmax import SoftmaxUnitConfig
 
 MAXIMUM_CYCLES = 2
 """last beat of a row taken to its first beat read back"""
@@ -22,12 +22,12 @@ class SoftmaxMoves(NamedTuple):
     outputs: list[int]
 
 
-def division_cycles(config: SoftmaxConfig) -> int:
+def division_cycles(config: SoftmaxUnitConfig) -> int:
     """Last beat of a row read back to the first beat of its exponentials read."""
     return config.prob_bits + 22
 
 
-def softmax_latency(config: SoftmaxConfig, n: int) -> int:
+def softmax_latency(config: SoftmaxUnitConfig, n: int) -> int:
     """Cycles from the last beat of a row to its first probabilities, without stalls.
 
     Args:
@@ -38,7 +38,7 @@ def softmax_latency(config: SoftmaxConfig, n: int) -> int:
 
 
 def softmax_moves(
-    config: SoftmaxConfig,
+    config: SoftmaxUnitConfig,
     row_lengths: Sequence[int],
     offer_request: Sequence[bool],
     offer: Sequence[bool],

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from sim.blocks.requant import RequantConfig
+from sim.blocks.requant import RequantUnitConfig
 from sim.blocks.requant_stream import RequantRow, requant_moves
-from sim.blocks.softmax import SoftmaxConfig
+from sim.blocks.softmax import SoftmaxUnitConfig
 from sim.blocks.softmax_stream import softmax_latency, softmax_moves
 
 ALWAYS: list[bool] = []
-SMALL = SoftmaxConfig(lanes=2, fifo_rows=3, prob_bits=4)
+SMALL = SoftmaxUnitConfig(lanes=2, fifo_rows=3, prob_bits=4)
 
 
 def test_a_row_of_one_beat_takes_its_latency():
@@ -50,14 +50,14 @@ def test_a_waiting_sink_fills_stages_and_memories():
 
 @pytest.mark.parametrize("fifo_rows", [1, 4, 128])
 def test_softmax_takes_a_beat_a_cycle_whatever_the_lengths(fifo_rows):
-    config = SoftmaxConfig(lanes=4, fifo_rows=fifo_rows)
+    config = SoftmaxUnitConfig(lanes=4, fifo_rows=fifo_rows)
     lengths = np.random.default_rng(fifo_rows).integers(1, config.fifo_elements + 1, 300)
     lengths[::2] = np.random.default_rng(1).choice([1, config.fifo_elements], 150)
     moves = softmax_moves(config, lengths.tolist(), ALWAYS, ALWAYS, ALWAYS)
     assert moves.rows == list(range(1, 1 + len(moves.rows)))
 
 
-DECISION = RequantConfig(lanes=2, fifo_rows=3)
+DECISION = RequantUnitConfig(lanes=2, fifo_rows=3)
 
 
 def test_a_kept_row_follows_its_decision():
