@@ -83,6 +83,28 @@ _ALL = (
         component="rtl.topk:TopK",
         sizes=({}, {"lanes": 1, "depth": 5, "width_bits": 3}, {"lanes": 4, "depth": 37}),
     ),
+    Block(
+        name="query_key",
+        description="multipliers of a query with keys, and an adder tree that heads cut",
+        config="sim.blocks.dotprod:QueryKeyConfig",
+        component="rtl.query_key:QueryKey",
+        sizes=(
+            {},
+            {"multipliers": 32, "max_scores_per_cycle": 32, "width_bits": 16, "latency_cycles": 7},
+            {"multipliers": 8, "max_scores_per_cycle": 4, "width_bits": 5, "latency_cycles": 7},
+        ),
+    ),
+    Block(
+        name="prob_value",
+        description="multipliers of probabilities with values, summed by channel over a query",
+        config="sim.blocks.dotprod:ProbValueConfig",
+        component="rtl.prob_value:ProbValue",
+        sizes=(
+            {},
+            {"multipliers": 32, "max_rows_per_cycle": 1, "width_bits": 16, "latency_cycles": 4},
+            {"multipliers": 8, "max_rows_per_cycle": 4, "width_bits": 5, "latency_cycles": 5},
+        ),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}

@@ -48,6 +48,9 @@ class ProbValueConfig(Config):
     """bits of an operand on chip (paper: 12)"""
     latency_cycles: int = Field(3, ge=0)
     """line read to accumulated row: SRAM 1, multiply 1, add 1 (authors' C++ model)"""
+    max_rows_per_cycle: int = Field(8, ge=1)
+    """probabilities that enter the RTL's array together; the timing models here do not bound the
+    rows of small heads by it"""
     queue_elements: int = Field(512, ge=1)
     """probabilities that may wait for the array (released RTL: 64 beats of 8)"""
 
