@@ -8,7 +8,7 @@ from amaranth.hdl import Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.streams import advances, join, require_power_of_two, stage
+from rtl.streams import advances, join, require_power_of_two, stage, stage_row
 from sim.blocks.dotprod import ProbValueConfig
 from workloads.errors import InputError
 
@@ -84,10 +84,8 @@ class ProbValue(wiring.Component):
             line = late
 
         weights = self._weights(m, line, dim_log2)
-        products: list[Value] = [
-            stage(m, moves, line.values[lane] * weights[lane >> self._smallest_log2], f"p_{lane}")
-            for lane in lanes
-        ]
+        products = [line.values[lane] * weights[lane >> self._smallest_log2] for lane in lanes]
+        products = stage_row(m, moves, products, "products")
         valid = stage(m, moves, valid, "valid_products")
         last = stage(m, moves, line.last, "last_products")
         dim_log2 = stage(m, moves, dim_log2, "dim_log2_products")

@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.streams import advances, join, require_power_of_two, row_layout, stage
+from rtl.streams import advances, join, require_power_of_two, row_layout, stage, stage_row
 from sim.blocks.dotprod import QueryKeyConfig
 from workloads.errors import InputError
 
@@ -61,23 +61,21 @@ class QueryKey(wiring.Component):
 
         # the query, spread over all segments, and the line that it meets
         taken, taking, line = join(m, self.query, self.i, moves)
-        query = Signal(self.query.payload.query.shape())
+        query = Signal(self.query.payload.query.shape(), reset_less=True)
         dim_log2 = Signal.like(self.query.payload.dim_log2)
         with m.If(taken):
             m.d.sync += dim_log2.eq(self.query.payload.dim_log2)
             m.d.sync += [query[lane].eq(self._spread(lane)) for lane in lanes]
 
-        terms: list[Value] = [
-            stage(m, moves, query[lane] * line.data[lane], f"product_{lane}") for lane in lanes
-        ]
+        terms = [query[lane] * line.data[lane] for lane in lanes]
+        terms = stage_row(m, moves, terms, "products")
         control = stage(m, moves, Cat(taking, line.last, line.count, dim_log2), "control_0")
         for level in range(1, self._levels + 1):
             dim = control[-len(dim_log2) :]
-            sums = self._level(terms, dim, level)
-            terms = [stage(m, moves, s, f"sum_{level}_{lane}") for lane, s in enumerate(sums)]
+            terms = stage_row(m, moves, self._level(terms, dim, level), f"sums_{level}")
             control = stage(m, moves, control, f"control_{level}")
         for delay in range(self._delays):
-            terms = [stage(m, moves, t, f"late_{delay}_{lane}") for lane, t in enumerate(terms)]
+            terms = stage_row(m, moves, terms, f"late_{delay}")
             control = stage(m, moves, control, f"control_late_{delay}")
 
         m.d.comb += [self.o.payload.data[lane].eq(term) for lane, term in enumerate(terms)]

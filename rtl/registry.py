@@ -105,6 +105,28 @@ _ALL = (
             {"multipliers": 8, "max_rows_per_cycle": 4, "width_bits": 5, "latency_cycles": 5},
         ),
     ),
+    Block(
+        name="importance",
+        description="token importance: a memory of sums to which probabilities are added",
+        config="sim.blocks.accumulate:ImportanceConfig",
+        component="rtl.importance:ImportanceAccumulator",
+        sizes=(
+            {},
+            {"lanes": 1, "tokens": 3, "prob_bits": 9, "sum_bits": 7},
+            {"lanes": 4, "tokens": 21, "prob_bits": 6, "sum_bits": 13},
+        ),
+    ),
+    Block(
+        name="head_importance",
+        description="head importance: magnitudes of a head's outputs, added up",
+        config="sim.blocks.accumulate:HeadImportanceConfig",
+        component="rtl.importance:HeadImportance",
+        sizes=(
+            {},
+            {"lanes": 1, "value_bits": 12, "sum_bits": 9},
+            {"lanes": 5, "value_bits": 6, "sum_bits": 9},
+        ),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}

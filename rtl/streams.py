@@ -7,9 +7,10 @@ item a stage and needs no FIFO to be stalled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Signal, Value, signed
 from amaranth.lib import data
 
 from workloads.errors import InputError
@@ -36,6 +37,15 @@ def stage(m: Module, enable: Value, value: Any, name: str) -> Signal:
     with m.If(enable):
         m.d.sync += register.eq(value)
     return register
+
+
+def stage_row(m: Module, enable: Value, values: Sequence[Value], name: str) -> list[Value]:
+    """Return signed values one enabled cycle later, in one register without reset."""
+    width = max(len(value) for value in values)
+    row = Signal(data.ArrayLayout(signed(width), len(values)), name=name, reset_less=True)
+    with m.If(enable):
+        m.d.sync += [row[place].eq(value) for place, value in enumerate(values)]
+    return [row[place] for place in range(len(values))]
 
 
 def join(m: Module, operand: Any, line: Any, moves: Value) -> tuple[Value, Value, Any]:
