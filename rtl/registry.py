@@ -144,6 +144,58 @@ _ALL = (
             {"lanes": 3, "fifo_rows": 7, "width_bits": 5},
         ),
     ),
+    Block(
+        name="query_key",
+        description="multipliers of a query with keys, and an adder tree that heads cut",
+        config="sim.blocks.dotprod:QueryKeyConfig",
+        component="rtl.query_key:QueryKey",
+        latency="line to scores: `latency_cycles`, at least 2 + log2(multipliers)",
+        throughput="a line of `multipliers` products a cycle; queries follow each other without a gap",
+        sizes=(
+            {},
+            {"multipliers": 32, "max_scores_per_cycle": 32, "width_bits": 16, "latency_cycles": 7},
+            {"multipliers": 8, "max_scores_per_cycle": 4, "width_bits": 5, "latency_cycles": 7},
+        ),
+    ),
+    Block(
+        name="prob_value",
+        description="multipliers of probabilities with values, summed by channel over a query",
+        config="sim.blocks.dotprod:ProbValueUnitConfig",
+        component="rtl.prob_value:ProbValue",
+        latency="a query's last line to its sums: `latency_cycles`, at least 3",
+        throughput="a line of `multipliers` products a cycle; queries follow each other without a gap",
+        sizes=(
+            {},
+            {"multipliers": 32, "max_rows_per_cycle": 1, "width_bits": 16, "latency_cycles": 4},
+            {"multipliers": 8, "max_rows_per_cycle": 4, "width_bits": 5, "latency_cycles": 5},
+        ),
+    ),
+    Block(
+        name="importance",
+        description="token importance: a memory of sums to which probabilities are added",
+        config="sim.blocks.accumulate:ImportanceConfig",
+        component="rtl.importance:ImportanceAccumulator",
+        latency="a row to its sums 1 cycle; a dump to its first row 2",
+        throughput="1 row of `lanes` probabilities a cycle",
+        sizes=(
+            {},
+            {"lanes": 1, "tokens": 3, "prob_bits": 9, "sum_bits": 7},
+            {"lanes": 4, "tokens": 21, "prob_bits": 6, "sum_bits": 13},
+        ),
+    ),
+    Block(
+        name="head_importance",
+        description="head importance: magnitudes of a head's outputs, added up",
+        config="sim.blocks.accumulate:HeadImportanceConfig",
+        component="rtl.importance:HeadImportance",
+        latency="a head's last row to its sum: 2 cycles",
+        throughput="1 row of `lanes` elements a cycle",
+        sizes=(
+            {},
+            {"lanes": 1, "value_bits": 12, "sum_bits": 9},
+            {"lanes": 5, "value_bits": 6, "sum_bits": 9},
+        ),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}

@@ -60,6 +60,19 @@ class ProbValueConfig(Config):
         return -(-values // self.rows_per_cycle(head_dim))
 
 
+class ProbValueUnitConfig(Config):
+    """Size of the array of probabilities times values in hardware."""
+
+    multipliers: int = Field(512, ge=8)
+    """multipliers, a power of 2 (paper: 512)"""
+    width_bits: int = Field(12, ge=2, le=16)
+    """bits of an operand (paper: 12)"""
+    latency_cycles: int = Field(3, ge=0)
+    """last line to sums: input register, multiply, add"""
+    max_rows_per_cycle: int = Field(8, ge=1)
+    """probabilities that enter together, a power of 2 (paper: 8)"""
+
+
 def query_key_golden(query: IntArray, keys: IntArray) -> IntArray:
     """Return exact integer scores, (queries, keys), of (queries, dim) times (keys, dim)."""
     scores: IntArray = np.asarray(query, np.int64) @ np.asarray(keys, np.int64).T
