@@ -150,7 +150,7 @@ _ALL = (
         config="sim.blocks.dotprod:QueryKeyConfig",
         component="rtl.query_key:QueryKey",
         latency="line to scores: `latency_cycles`, at least 2 + log2(multipliers)",
-        throughput="a line of `multipliers` products a cycle; queries follow each other without a gap",
+        throughput="a line of `multipliers` products a cycle, also from query to query",
         sizes=(
             {},
             {"multipliers": 32, "max_scores_per_cycle": 32, "width_bits": 16, "latency_cycles": 7},
@@ -163,7 +163,7 @@ _ALL = (
         config="sim.blocks.dotprod:ProbValueUnitConfig",
         component="rtl.prob_value:ProbValue",
         latency="a query's last line to its sums: `latency_cycles`, at least 3",
-        throughput="a line of `multipliers` products a cycle; queries follow each other without a gap",
+        throughput="a line of `multipliers` products a cycle, also from query to query",
         sizes=(
             {},
             {"multipliers": 32, "max_rows_per_cycle": 1, "width_bits": 16, "latency_cycles": 4},

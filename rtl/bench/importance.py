@@ -85,7 +85,7 @@ async def check(
     config = task.config
     moves = importance_moves(config, [row.last for row in rows], commands, patterns)
     outputs = leaving(task, rows, commands, moves)
-    packed = [task.pack("command", {"dump": c.dump, "count": c.count}) for c in commands]
+    packed = [task.pack("command", {"dump": c.dump, "count": c.tokens}) for c in commands]
     seen = await run(
         dut,
         {
@@ -123,7 +123,7 @@ def leaving(
             sums[part] = token_importance_golden(sums[part], row.data[None], config.sum_bits)
         added = before
         if command.dump:
-            found += dumped_rows(task, sums[: command.count].tolist())
+            found += dumped_rows(task, sums[: command.tokens].tolist())
         else:
             sums[:] = 0
     return found

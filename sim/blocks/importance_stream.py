@@ -10,10 +10,10 @@ from sim.blocks.handshake import Moves, at
 
 
 class Command(NamedTuple):
-    """`dump` the first `count` sums, or else clear all."""
+    """`dump` the sums of the first `tokens`, or else clear all."""
 
     dump: bool
-    count: int = 0
+    tokens: int = 0
 
 
 class ImportanceStalls(NamedTuple):
@@ -35,7 +35,7 @@ class ImportanceMoves(NamedTuple):
 
 def dump_rows(config: ImportanceConfig, command: Command) -> int:
     """Rows that leave: at least one, which may be empty."""
-    return max(1, -(-command.count // config.lanes))
+    return max(1, -(-command.tokens // config.lanes))
 
 
 def importance_moves(
