@@ -19,8 +19,9 @@ class LineBuffer(wiring.Component):
     `fill` writes the rows of a line that are in `mask`; `last` ends a matrix, which can be read
     from the next cycle on. With `lsb` only the low bits are written, into the given half, at once.
     `read` asks for a line of the oldest matrix, without its LSBs unless `full`; `release` frees its
-    half. A line leaves 1 cycle after it was asked for; one line a cycle. A fill waits while all
-    halves are full, a read while none is; rows outside a mask keep what was there.
+    half; with `skip` it does only that, no line leaves. A line leaves 1 cycle after it was asked
+    for; one line a cycle. A fill waits while all halves are full, a read while none is; rows
+    outside a mask keep what was there. `stored` tells how many matrices can be read.
     """
 
     def __init__(self, config: LineBufferConfig) -> None:
@@ -39,12 +40,13 @@ class LineBuffer(wiring.Component):
                 "last": 1,
             }
         )
-        read = data.StructLayout({"line": number, "full": 1, "release": 1})
+        read = data.StructLayout({"line": number, "full": 1, "release": 1, "skip": 1})
         super().__init__(
             {
                 "fill": In(stream.Signature(fill)),
                 "read": In(stream.Signature(read)),
                 "o": Out(stream.Signature(data.StructLayout({"data": line}))),
+                "stored": Out(range(config.halves + 1)),
             }
         )
 
@@ -67,12 +69,13 @@ class LineBuffer(wiring.Component):
             frees.eq(reads & read.release),
         ]
         m.d.sync += full.eq(full + ends - frees)
+        m.d.comb += self.stored.eq(full)
         for pointer, advance in ((newest, ends), (oldest, frees)):
             with m.If(advance):
                 m.d.sync += pointer.eq(Mux(pointer == config.halves - 1, 0, pointer + 1))
         with_lsbs = Signal()
         with m.If(moves):
-            m.d.sync += [self.o.valid.eq(reads), with_lsbs.eq(read.full)]
+            m.d.sync += [self.o.valid.eq(reads & ~read.skip), with_lsbs.eq(read.full)]
 
         write_at = Mux(fill.lsb, fill.half, newest) * config.lines + fill.line
         read_at = oldest * config.lines + read.line

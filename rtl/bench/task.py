@@ -27,7 +27,8 @@ class Task:
     def layouts(self) -> dict[str, Any]:
         """Stream -> layout of its payload."""
         members = self.component.signature.members
-        return {name: members[name].signature.members["payload"].shape for name in members}
+        streams = (name for name in members if members[name].is_signature)
+        return {name: members[name].signature.members["payload"].shape for name in streams}
 
     def random(self, salt: str) -> np.random.Generator:
         """Return a generator that differs from test to test."""

@@ -57,6 +57,7 @@ class Read(NamedTuple):
     line: int
     full: bool  # with its LSBs
     release: bool  # nothing more is read from this matrix
+    skip: bool = False  # only release: no line leaves
 
 
 class BufferMoves(NamedTuple):
@@ -94,7 +95,7 @@ def buffer_moves(
     state = _State(config, fills, reads)
     cycle = 0
     filling = asking = False
-    while len(state.moves.outputs) < len(reads):
+    while len(state.moves.reads) < len(reads) or state.waiting:
         filling = filling or (state.fill_left and at(offer_fill, cycle))
         asking = asking or (state.read_left and at(offer_read, cycle))
         filled, asked = state.step(cycle, filling, asking, at(ready, cycle))
@@ -144,6 +145,7 @@ class _State:
             self.moves.fills.append(cycle)
         if asked:
             self.moves.reads.append(cycle)
-        self.waiting = asked or (self.waiting and not leaves)
+        shown = asked and not self.reads[len(self.moves.reads) - 1].skip
+        self.waiting = shown or (self.waiting and not leaves)
         self.full += gain - loss
         return filled, asked
