@@ -91,14 +91,14 @@ class ProbValue(wiring.Component):
         dim_log2 = stage(m, moves, dim_log2, "dim_log2_products")
 
         begins = Signal(init=1)  # of the lines of a query
-        sums = self._fold(products, dim_log2)
+        sums = self._fold(m, products, dim_log2)
+        held = Signal(self.o.payload.data.shape(), reset_less=True)
         with m.If(moves):
             m.d.sync += self.o.valid.eq(valid & last)
-            with m.If(valid):
-                m.d.sync += begins.eq(last)
-                for lane in lanes:
-                    held = self.o.payload.data[lane]
-                    m.d.sync += held.eq(Mux(begins, 0, held) + sums[lane])
+        with m.If(moves & valid):
+            m.d.sync += begins.eq(last)
+            m.d.sync += [held[lane].eq(Mux(begins, 0, held[lane]) + sums[lane]) for lane in lanes]
+        m.d.comb += self.o.payload.data.eq(held)
         return m
 
     def _weights(self, m: Module, line: Any, dim_log2: Value) -> list[Value]:
@@ -116,15 +116,18 @@ class ProbValue(wiring.Component):
             weights.append(weight)
         return weights
 
-    def _fold(self, products: list[Value], dim_log2: Value) -> list[Value]:
+    def _fold(self, m: Module, products: list[Value], dim_log2: Value) -> list[Value]:
         """Return the products summed by channel: the upper half is added to the lower one while
         it holds other rows."""
         sums = list(products)
         for half_log2 in range(self._levels - 1, self._smallest_log2 - 1, -1):
             half = 1 << half_log2
             folds = dim_log2 <= half_log2
+            width = len(sums[0]) + 1
+            lower = Signal(data.ArrayLayout(signed(width), half), name=f"folded_{half}")
+            upper = sums[half : 2 * half]
             for lane in range(half):
-                upper = sums[half + lane]
-                sums[lane] = sums[lane] + Mux(folds, upper, 0)
-                sums[half + lane] = Mux(folds, 0, upper)
+                m.d.comb += lower[lane].eq(sums[lane] + Mux(folds, upper[lane], 0))
+            kept = [Mux(folds, 0, value) for value in upper]
+            sums = [lower[lane] for lane in range(half)] + kept + sums[2 * half :]
         return sums

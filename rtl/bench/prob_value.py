@@ -76,7 +76,7 @@ def weighting(task: Task, random: np.random.Generator, dim_log2: int, lines: int
 
 def per_line(task: Task, dim_log2: int) -> int:
     """Return the value rows of a line."""
-    return min(task.config.max_rows_per_cycle, task.config.multipliers >> dim_log2)
+    return int(min(task.config.max_rows_per_cycle, task.config.multipliers >> dim_log2))
 
 
 async def check(dut: Any, task: Task, pattern: str, given: list[Weighting]) -> Any:
