@@ -196,6 +196,20 @@ _ALL = (
             {"lanes": 5, "value_bits": 6, "sum_bits": 9},
         ),
     ),
+    Block(
+        name="head_pipeline",
+        description="attention of heads from filled buffers to outputs: all of the above together",
+        config="sim.blocks.head_pipeline:HeadPipelineConfig",
+        component="rtl.head_pipeline:HeadPipeline",
+        latency="first line of n keys to the output: 2 n + log2(multipliers) + 2 width_bits + 64 "
+        "cycles or so; see the timing model",
+        throughput="a line of `rows` keys and one of values each cycle, from query to query",
+        sizes=(
+            {"channels": 64, "rows": 1, "tokens": 128},
+            {"channels": 4, "rows": 4, "tokens": 24, "topk_lanes": 4, "width_bits": 8},
+            {"channels": 8, "rows": 2, "tokens": 24, "topk_lanes": 4, "results": 3},
+        ),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}

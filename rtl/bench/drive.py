@@ -27,10 +27,21 @@ _SHARES = {"full": (1.0, 1.0), "random": (0.5, 0.5), "slow_source": (0.15, 0.9),
 
 @dataclass(frozen=True)
 class Source:
-    """Items for an input stream, and the cycles in which a new one may be offered."""
+    """Items for an input stream, and the cycles in which a new one may be offered.
+
+    `after`: number of an item -> (stream, how many of its items must have moved before).
+    """
 
     items: Sequence[int]
     offer: Sequence[bool] = ()
+    after: Mapping[int, tuple[str, int]] = field(default_factory=dict)
+
+    def may_offer(self, number: int, cycle: int, seen: Mapping[str, Seen]) -> bool:
+        """Tell whether an item may be offered."""
+        if number >= len(self.items) or not at(self.offer, cycle):
+            return False
+        stream, moved = self.after.get(number, ("", 0))
+        return not stream or len(seen[stream].items) >= moved
 
 
 @dataclass(frozen=True)
@@ -150,7 +161,7 @@ async def run(
             memory.drive(cycle)
         for name, source in sources.items():
             done = len(seen[name].items)
-            if not offering[name] and done < len(source.items) and at(source.offer, cycle):
+            if not offering[name] and source.may_offer(done, cycle, seen):
                 offering[name] = True
                 payload[name].value = source.items[done]
             valid[name].value = int(offering[name])

@@ -69,8 +69,8 @@ def engine_moves(
             load = next_move(offer_row, row, load)
             moves.rows.append(load)
             load = row = load + 1
-        start = load + _passes_cycles(config, selection) + config.pass_overhead_cycles
-        for number in _leaving(config, selection):
+        start = load + passes_cycles(config, selection) + config.pass_overhead_cycles
+        for number in rows_leaving(config, selection):
             while not at(ready, start + number):
                 start += 1
             moves.outputs.append(start + number)
@@ -78,7 +78,8 @@ def engine_moves(
     return moves
 
 
-def _passes_cycles(config: TopKConfig, selection: Selection) -> int:
+def passes_cycles(config: TopKConfig, selection: Selection) -> int:
+    """Return the cycles of a selection's passes; 0 when it keeps everything."""
     n = len(selection.scores)
     scores = Ragged(np.asarray(selection.scores, np.int64), np.array([0, n]), np.array([True]))
     one = np.array([1])
@@ -86,7 +87,7 @@ def _passes_cycles(config: TopKConfig, selection: Selection) -> int:
     return int(timing.cycles.sum())
 
 
-def _leaving(config: TopKConfig, selection: Selection) -> list[int]:
+def rows_leaving(config: TopKConfig, selection: Selection) -> list[int]:
     """Return the numbers of the input rows that leave."""
     kept = topk_golden(config, selection.scores, selection.k)
     last = rows_of(config, selection) - 1
