@@ -32,6 +32,7 @@ class HeadPipeline(wiring.Component):
 
     `lsb` asks, once a head at most, that the low bits of its K be filled into the given half; the
     line marked `last` tells that they are there. Outputs are exact sums, `channels` a query.
+    `..._stored` tell how many matrices each buffer holds.
     """
 
     def __init__(self, config: HeadPipelineConfig) -> None:
@@ -56,6 +57,9 @@ class HeadPipeline(wiring.Component):
             {
                 "head": In(stream.Signature(head)),
                 **fills,
+                **{
+                    f"{name}_stored": Out(range(config.buffer.halves + 1)) for name in self._buffers
+                },
                 "lsb": Out(stream.Signature(data.StructLayout({"half": 1}))),
                 "o": Out(stream.Signature(data.StructLayout({"data": sums, "last": 1}))),
             }
@@ -71,6 +75,7 @@ class HeadPipeline(wiring.Component):
         m.submodules.prob_value = prob_value = self._prob_value
         for name, buffer in self._buffers.items():
             wiring.connect(m, wiring.flipped(getattr(self, f"{name}_fill")), buffer.fill)
+            m.d.comb += getattr(self, f"{name}_stored").eq(buffer.stored)
         self._connect_scores(m, query_key, softmax)
         wiring.connect(m, softmax.o, requant.i)
 

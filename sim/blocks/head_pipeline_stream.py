@@ -80,11 +80,11 @@ def pipeline_moves(
         heads: in order.
         stalls: of sources and sinks.
     """
-    return _Run(config, stalls).run(heads)
+    return PipelineRun(config, stalls).run(heads)
 
 
-class _Run:
-    """What one query leaves behind for the next."""
+class PipelineRun:
+    """What one query leaves behind for the next; `sim.blocks.core_stream` fills from memory."""
 
     def __init__(self, config: HeadPipelineConfig, stalls: Stalls) -> None:
         self.config, self.stalls = config, stalls
@@ -107,29 +107,20 @@ class _Run:
 
     def _head(self, head: HeadWork) -> None:
         moves, n = self.moves, -(-head.keys // self.config.rows)
-        query_lines = -(-len(head.queries) // self.config.rows)
-        loaded = {
-            name: self._fill(name, lines)
-            for name, lines in (("query", query_lines), ("key", n), ("value", n))
-        }
-        taken = next_move(self.stalls.head, _after(moves.head), self.idle)
-        moves.head.append(taken)
         alone = head.lsb or head.selects
-        cycle = max(taken, *loaded.values()) + 1
+        cycle = self.load(head) + 1
         if alone or self.was_alone:
-            cycle = max(cycle, _after(moves.o))
+            cycle = max(cycle, after(moves.o))
         has_lsbs = False
         for number, query in enumerate(head.queries):
-            cycle = max(cycle, _after(moves.o, len(self.queries) - self.config.results))
+            cycle = max(cycle, after(moves.o, len(self.queries) - self.config.results))
             cycle = max(cycle, self.selected + 1)
             self.queries.append(cycle)
             decision = self._scores(cycle, n)
             if query.recompute:
                 self.kept_read = max(decision + 1, self.kept_read + 1) + n - 1
                 if not has_lsbs:
-                    asked = _first(self.stalls.lsb, decision + 1)
-                    moves.lsb.append(asked)
-                    decision = self._lsbs(n, asked)
+                    decision = self.load_low_bits(n, decision + 1)
                     has_lsbs = True
                 decision = self._scores(decision + 1, n)
             last = number == len(head.queries) - 1
@@ -149,6 +140,18 @@ class _Run:
             self.idle = cycle
         self.was_alone = alone
 
+    def load(self, head: HeadWork) -> int:
+        """Fill a head's matrices and take it; return the cycle after which it may start."""
+        n = -(-head.keys // self.config.rows)
+        query_lines = -(-len(head.queries) // self.config.rows)
+        filled = [
+            self._fill(name, lines)
+            for name, lines in (("query", query_lines), ("key", n), ("value", n))
+        ]
+        taken = next_move(self.stalls.head, after(self.moves.head), self.idle)
+        self.moves.head.append(taken)
+        return max(taken, *filled)
+
     def _fill(self, name: str, lines: int) -> int:
         """Fill a matrix; return the cycle of its last line."""
         moves: list[int] = getattr(self.moves, f"{name}_fill")
@@ -158,16 +161,18 @@ class _Run:
         free = released[number - halves] + 1 if number >= halves else 0
         gate = self.key_gate if name == "key" else 0
         for _ in range(lines):
-            offered = max(_after(moves), gate)
+            offered = max(after(moves), gate)
             moves.append(next_move(getattr(self.stalls, f"{name}_fill"), offered, free))
         self.filled[name] += 1
         return moves[-1]
 
-    def _lsbs(self, lines: int, asked: int) -> int:
-        """Fill low bits from the cycle after they were asked for; return the last line's cycle."""
+    def load_low_bits(self, lines: int, wanted: int) -> int:
+        """Ask for low bits from a cycle on and fill them; return the last line's cycle."""
+        asked = first_ready(self.stalls.lsb, wanted)
+        self.moves.lsb.append(asked)
         moves = self.moves.key_fill
         for _ in range(lines):
-            offered = max(_after(moves), asked + 1)
+            offered = max(after(moves), asked + 1)
             moves.append(next_move(self.stalls.key_fill, offered, 0))
         return moves[-1]
 
@@ -221,16 +226,16 @@ class _Run:
         return end
 
     def _leave(self, pushed: int) -> None:
-        self.moves.o.append(_first(self.stalls.o, max(pushed + 1, _after(self.moves.o))))
+        self.moves.o.append(first_ready(self.stalls.o, max(pushed + 1, after(self.moves.o))))
 
 
-def _after(cycles: Sequence[int], number: int | None = None) -> int:
+def after(cycles: Sequence[int], number: int | None = None) -> int:
     """Return the cycle after that of an item, by default the last; 0 for one before the first."""
     number = len(cycles) - 1 if number is None else number
     return cycles[number] + 1 if number >= 0 else 0
 
 
-def _first(ready: Sequence[bool], cycle: int) -> int:
+def first_ready(ready: Sequence[bool], cycle: int) -> int:
     """Return the first cycle from one on in which a sink is ready."""
     while not at(ready, cycle):
         cycle += 1

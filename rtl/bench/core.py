@@ -1,0 +1,159 @@
+"""Bench of the core: heads in memory, pruned in every way, against golden functions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cocotb
+import numpy as np
+
+from rtl.bench.drive import PATTERNS, Memory, Sink, Source, run, stalls
+from rtl.bench.head_pipeline import Head, make_head
+from rtl.bench.task import Task, read_task
+from sim.blocks.converter import FULL, LSB, MSB, pack_rows
+from sim.blocks.core_stream import CoreHead, core_moves
+from sim.blocks.fetcher import Matrix, MemoryTiming
+
+HEADS = 14
+HORIZON = 60_000
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A head and its commands."""
+
+    head: Head
+    core: CoreHead
+    commands: list[int]
+
+
+@cocotb.test()
+@cocotb.parametrize(pattern=PATTERNS)
+async def values_and_cycles(dut: Any, pattern: str) -> None:
+    """Heads over lists of tokens that shrink, with and without selection and low bits."""
+    task = read_task()
+    random = task.random(pattern)
+    channels = task.config.memory_channels
+    accepts, answers = zip(
+        *(stalls(random, pattern, HORIZON) for _ in range(channels)), strict=True
+    )
+    timing = MemoryTiming(int(random.integers(1, 40)), accepts, answers)
+    await check(dut, task, pattern, timing)
+
+
+async def check(dut: Any, task: Task, pattern: str, timing: MemoryTiming) -> None:
+    """Run heads one after another; compare outputs and every cycle on every port."""
+    random = task.random(pattern + " heads")
+    words: dict[int, int] = {}
+    placed = place_heads(task, random, words)
+    offer, ready = stalls(random, pattern, HORIZON)
+    memory = Memory(task.config.memory_channels, timing, lambda address: words[address])
+    outputs = [row for head in placed for row in head.head.output]
+    lasts = [
+        number == len(head.head.output) - 1
+        for head in placed
+        for number in range(len(head.head.output))
+    ]
+    commands = [command for head in placed for command in head.commands]
+    seen = await run(
+        dut,
+        {"command": Source(commands, offer)},
+        {"o": Sink(len(outputs), ready)},
+        HORIZON,
+        memory,
+    )
+    for bits, row, last in zip(seen["o"].items, outputs, lasts, strict=True):
+        assert task.unpack("o", bits) == {"data": row.tolist(), "last": last}
+    moves = core_moves(task.config, [head.core for head in placed], timing, offer, ready)
+    assert seen["command"].cycles == moves.command
+    assert [[cycle for cycle, _ in port] for port in memory.addresses] == moves.addresses
+    assert memory.answers == moves.answers
+    assert seen["o"].cycles == moves.o
+
+
+def place_heads(task: Task, random: np.random.Generator, words: dict[int, int]) -> list[Placed]:
+    """Return heads whose rows lie in memory; every third one has a shorter list of tokens."""
+    config = task.config
+    tokens = np.arange(config.tokens)
+    base, found = 0, []
+    for number in range(HEADS):
+        lists = number % 3 == 0
+        if lists:
+            kept = int(random.integers(1, len(tokens) + 1)) if number else len(tokens)
+            tokens = np.sort(random.choice(tokens, kept, replace=False))
+        keys = len(tokens)
+        gather = bool(random.random() < 0.5)
+        queries = min(keys, 5) if gather else int(random.integers(1, 4))
+        values = int(random.integers(0, keys + 1)) if random.random() < 0.5 else keys
+        lsb = bool(random.random() < 0.5)
+        head = make_head(task, random, keys, queries, values, lsb)
+        rows = tokens[:queries] if gather else np.arange(queries)
+        parts = {
+            "query": (head.query, rows, FULL),
+            "key": (head.key, tokens, MSB if lsb else FULL),
+            "value": (head.value, tokens, FULL),
+            "low": (head.key, tokens, LSB),
+        }
+        matrices = {}
+        for name, (matrix, indices, plane) in parts.items():
+            matrices[name] = Matrix(base, config.row_transactions(plane), indices.tolist())
+            _store(
+                config, words, matrices[name], pack_rows(config.converter, matrix, plane), random
+            )
+            base += config.tokens * matrices[name].size + int(random.integers(0, 9))
+        lines = -(-keys // config.rows) if lists else 0
+        core = CoreHead(head.work, **matrices, lists=lines)
+        found.append(Placed(head, core, _commands(task, head, core, tokens, gather)))
+    return found
+
+
+def _store(
+    config: Any,
+    words: dict[int, int],
+    matrix: Matrix,
+    rows: list[int],
+    random: np.random.Generator,
+) -> None:
+    """Put rows into memory; what fills up their last transaction is noise."""
+    bits = config.transaction_bits
+    used = config.channels * config.converter.stored_bits(FULL)
+    for index, row in zip(matrix.indices, rows, strict=True):
+        for part in range(matrix.size):
+            word = (row >> (part * bits)) & ((1 << bits) - 1)
+            words[matrix.base + index * matrix.size + part] = word
+    assert used <= config.row_transactions(FULL) * bits
+
+
+def _commands(
+    task: Task, head: Head, core: CoreHead, tokens: np.ndarray, gather: bool
+) -> list[int]:
+    """Return the lines of the token list, if it changes, and the head."""
+    rows = task.config.rows
+    nothing = {
+        "queries": 0, "keys": 0, "values": 0, "lsb": 0, "threshold": 0, "multiplier": 0,
+    }  # fmt: skip
+    empty = {
+        "is_head": 0, "query_base": 0, "key_base": 0, "low_base": 0, "value_base": 0, "gather": 0,
+        "head": nothing, "line": 0, "tokens": [],
+    }  # fmt: skip
+    found = [
+        task.pack(
+            "command",
+            empty | {"line": line, "tokens": tokens[line * rows : (line + 1) * rows].tolist()},
+        )
+        for line in range(core.lists)
+    ]
+    wanted = {
+        "queries": len(head.query),
+        "keys": len(head.key),
+        "values": head.values,
+        "lsb": head.lsb,
+        "threshold": head.threshold,
+        "multiplier": head.multiplier,
+    }
+    bases = {f"{name}_base": getattr(core, name).base for name in ("query", "key", "low", "value")}
+    found.append(
+        task.pack("command", empty | bases | {"is_head": 1, "gather": gather, "head": wanted})
+    )
+    return found
