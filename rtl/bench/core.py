@@ -15,7 +15,7 @@ from sim.blocks.converter import FULL, LSB, MSB, pack_rows
 from sim.blocks.core_stream import CoreHead, core_moves
 from sim.blocks.fetcher import Matrix, MemoryTiming
 
-HEADS = 14
+HEADS = 18
 HORIZON = 60_000
 
 
@@ -39,14 +39,21 @@ async def values_and_cycles(dut: Any, pattern: str) -> None:
         *(stalls(random, pattern, HORIZON) for _ in range(channels)), strict=True
     )
     timing = MemoryTiming(int(random.integers(1, 40)), accepts, answers)
-    await check(dut, task, pattern, timing)
-
-
-async def check(dut: Any, task: Task, pattern: str, timing: MemoryTiming) -> None:
-    """Run heads one after another; compare outputs and every cycle on every port."""
-    random = task.random(pattern + " heads")
     words: dict[int, int] = {}
     placed = place_heads(task, random, words)
+    await check(dut, task, pattern, timing, placed, words)
+
+
+async def check(
+    dut: Any,
+    task: Task,
+    pattern: str,
+    timing: MemoryTiming,
+    placed: list[Placed],
+    words: dict[int, int],
+) -> None:
+    """Run heads one after another; compare outputs and every cycle on every port."""
+    random = task.random(pattern + " stalls")
     offer, ready = stalls(random, pattern, HORIZON)
     memory = Memory(task.config.memory_channels, timing, lambda address: words[address])
     outputs = [row for head in placed for row in head.head.output]
@@ -73,56 +80,74 @@ async def check(dut: Any, task: Task, pattern: str, timing: MemoryTiming) -> Non
 
 
 def place_heads(task: Task, random: np.random.Generator, words: dict[int, int]) -> list[Placed]:
-    """Return heads whose rows lie in memory; every third one has a shorter list of tokens."""
+    """Return heads of all kinds; every third one comes with another list of tokens."""
     config = task.config
     tokens = np.arange(config.tokens)
-    base, found = 0, []
+    found: list[Placed] = []
+    base = 0
     for number in range(HEADS):
         lists = number % 3 == 0
         if lists:
-            kept = int(random.integers(1, len(tokens) + 1)) if number else len(tokens)
-            tokens = np.sort(random.choice(tokens, kept, replace=False))
+            kept = int(random.integers(1, config.tokens + 1)) if number else config.tokens
+            tokens = np.sort(random.choice(config.tokens, kept, replace=False))
         keys = len(tokens)
         gather = bool(random.random() < 0.5)
         queries = min(keys, 5) if gather else int(random.integers(1, 4))
         values = int(random.integers(0, keys + 1)) if random.random() < 0.5 else keys
         lsb = bool(random.random() < 0.5)
         head = make_head(task, random, keys, queries, values, lsb)
-        rows = tokens[:queries] if gather else np.arange(queries)
-        parts = {
-            "query": (head.query, rows, FULL),
-            "key": (head.key, tokens, MSB if lsb else FULL),
-            "value": (head.value, tokens, FULL),
-            "low": (head.key, tokens, LSB),
-        }
-        matrices = {}
-        for name, (matrix, indices, plane) in parts.items():
-            matrices[name] = Matrix(base, config.row_transactions(plane), indices.tolist())
-            _store(
-                config, words, matrices[name], pack_rows(config.converter, matrix, plane), random
-            )
-            base += config.tokens * matrices[name].size + int(random.integers(0, 9))
-        lines = -(-keys // config.rows) if lists else 0
-        core = CoreHead(head.work, **matrices, lists=lines)
-        found.append(Placed(head, core, _commands(task, head, core, tokens, gather)))
+        placed, end = place_head(task, head, tokens, lists, gather, base, words)
+        found.append(placed)
+        base = end + int(random.integers(0, 9))
     return found
 
 
-def _store(
-    config: Any,
+def place_head(
+    task: Task,
+    head: Head,
+    tokens: np.ndarray,
+    lists: bool,
+    gather: bool,
+    base: int,
     words: dict[int, int],
-    matrix: Matrix,
-    rows: list[int],
-    random: np.random.Generator,
-) -> None:
-    """Put rows into memory; what fills up their last transaction is noise."""
-    bits = config.transaction_bits
-    used = config.channels * config.converter.stored_bits(FULL)
+) -> tuple[Placed, int]:
+    """Put a head's rows into memory from a transaction on; return it and the first free one.
+
+    Args:
+        task: the core.
+        head: operands of the tokens that are alive.
+        tokens: their row numbers.
+        lists: whether the token list is written before the head.
+        gather: whether queries are tokens of the list, else rows from 0 on.
+        base: first transaction.
+        words: memory, address -> transaction.
+    """
+    config = task.config
+    queries = len(head.query)
+    rows = tokens[:queries] if gather else np.arange(queries)
+    parts = {
+        "query": (head.query, rows, FULL),
+        "key": (head.key, tokens, MSB if head.lsb else FULL),
+        "value": (head.value, tokens, FULL),
+        "low": (head.key, tokens, LSB),
+    }
+    matrices = {}
+    for name, (matrix, indices, plane) in parts.items():
+        matrices[name] = Matrix(base, config.row_transactions(plane), indices.tolist())
+        packed = pack_rows(config.converter, matrix, plane)
+        _store(config.transaction_bits, words, matrices[name], packed)
+        base += config.tokens * matrices[name].size
+    lines = -(-len(tokens) // config.rows) if lists else 0
+    core = CoreHead(head.work, **matrices, lists=lines)
+    return Placed(head, core, _commands(task, head, core, tokens, gather)), base
+
+
+def _store(bits: int, words: dict[int, int], matrix: Matrix, rows: list[int]) -> None:
+    """Put rows into memory, transaction by transaction."""
     for index, row in zip(matrix.indices, rows, strict=True):
         for part in range(matrix.size):
             word = (row >> (part * bits)) & ((1 << bits) - 1)
             words[matrix.base + index * matrix.size + part] = word
-    assert used <= config.row_transactions(FULL) * bits
 
 
 def _commands(

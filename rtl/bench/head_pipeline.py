@@ -89,6 +89,31 @@ def make_head(
     coarse = (key >> config.lsb_bits) << config.lsb_bits if lsb else key
     probabilities = softmax_golden(config.softmax, query_key_golden(query, coarse), multiplier)
     threshold = int(np.median(probabilities.max(axis=1))) if random.random() < 0.8 else 0
+    operands = (query, key, value)
+    return golden_head(config, operands, values, lsb, threshold, multiplier)
+
+
+def golden_head(
+    config: Any,
+    operands: tuple[np.ndarray, np.ndarray, np.ndarray],
+    values: int,
+    lsb: bool,
+    threshold: int,
+    multiplier: int,
+) -> Head:
+    """Return a head with what it must give, by the blocks' golden functions.
+
+    Args:
+        config: the pipeline.
+        operands: Q, K and V, (rows, channels) signed.
+        values: rows of V that each query keeps.
+        lsb: whether K comes in planes.
+        threshold, multiplier: of recomputation and softmax.
+    """
+    query, key, value = operands
+    keys = len(key)
+    coarse = (key >> config.lsb_bits) << config.lsb_bits if lsb else key
+    probabilities = softmax_golden(config.softmax, query_key_golden(query, coarse), multiplier)
     recompute = requant_golden(probabilities, threshold) & lsb
     if recompute.any():
         again = query_key_golden(query[recompute], key)

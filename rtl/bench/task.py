@@ -22,6 +22,7 @@ class Task:
     config: Any
     component: Any
     seed: int
+    given: str = ""  # file of a test that needs one
 
     @cached_property
     def layouts(self) -> dict[str, Any]:
@@ -50,7 +51,7 @@ def read_task() -> Task:
     block = find_block(given["block"])
     config = block.make_config({})
     config = type(config)(**given["config"])
-    return Task(config, block.make(config), given["seed"])
+    return Task(config, block.make(config), given["seed"], given.get("given", ""))
 
 
 def pack(shape: Any, value: Any) -> int:

@@ -1,0 +1,45 @@
+"""Bench of the core on heads that a file holds, such as those of a real model.
+
+The file is numpy's `.npz`: `query`, `key` and `value`, (heads, tokens, channels) signed codes;
+`multiplier` (heads,); `values`, `lsb` and `threshold`, one number each. The outputs, (heads,
+tokens, channels) exact sums, are written beside it as `outputs.npy`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import cocotb
+import numpy as np
+
+from rtl.bench.core import check, place_head
+from rtl.bench.head_pipeline import golden_head
+from rtl.bench.task import read_task
+from sim.blocks.fetcher import MemoryTiming
+
+
+@cocotb.test()
+async def outputs_are_the_golden_functions(dut: Any) -> None:
+    """All heads, one after another, from an ideal memory."""
+    task = read_task()
+    path = Path(task.given)
+    with np.load(path) as given:
+        heads = {name: given[name] for name in given.files}
+    words: dict[int, int] = {}
+    placed, base = [], 0
+    tokens = np.arange(heads["key"].shape[1])
+    for number in range(len(heads["query"])):
+        operands = (heads["query"][number], heads["key"][number], heads["value"][number])
+        head = golden_head(
+            task.config,
+            operands,
+            int(heads["values"]),
+            bool(heads["lsb"]),
+            int(heads["threshold"]),
+            int(heads["multiplier"][number]),
+        )
+        one, base = place_head(task, head, tokens, number == 0, True, base, words)
+        placed.append(one)
+    await check(dut, task, "full", MemoryTiming(20), placed, words)
+    np.save(path.with_name("outputs.npy"), np.array([one.head.output for one in placed]))
