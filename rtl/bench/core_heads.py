@@ -1,8 +1,8 @@
-"""Bench of the core on heads that a file holds, such as those of a real model.
+"""Bench of the core on heads that files hold, such as those of a real model.
 
-The file is numpy's `.npz`: `query`, `key` and `value`, (heads, tokens, channels) signed codes;
-`multiplier` (heads,); `values`, `lsb` and `threshold`, one number each. The outputs, (heads,
-tokens, channels) exact sums, are written beside it as `outputs.npy`.
+Each `*.npz` of the folder that is given holds `query`, `key` and `value`, (heads, tokens, channels)
+signed codes; `multiplier` (heads,); `values`, `lsb` and `threshold`, one number each. The outputs,
+(heads, tokens, channels) exact sums, are written beside it as `NAME.outputs.npy`.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ import numpy as np
 
 from rtl.bench.core import check, place_head
 from rtl.bench.head_pipeline import golden_head
-from rtl.bench.task import read_task
+from rtl.bench.task import Task, read_task
 from sim.blocks.fetcher import MemoryTiming
 
 
 @cocotb.test()
 async def outputs_are_the_golden_functions(dut: Any) -> None:
-    """All heads, one after another, from an ideal memory."""
+    """All heads of each file, one after another, from an ideal memory."""
     task = read_task()
-    path = Path(task.given)
+    for path in sorted(Path(task.given).glob("*.npz")):
+        await _run_file(dut, task, path)
+
+
+async def _run_file(dut: Any, task: Task, path: Path) -> None:
     with np.load(path) as given:
         heads = {name: given[name] for name in given.files}
     words: dict[int, int] = {}
@@ -42,4 +46,4 @@ async def outputs_are_the_golden_functions(dut: Any) -> None:
         one, base = place_head(task, head, tokens, number == 0, True, base, words)
         placed.append(one)
     await check(dut, task, "full", MemoryTiming(20), placed, words)
-    np.save(path.with_name("outputs.npy"), np.array([one.head.output for one in placed]))
+    np.save(path.with_suffix(".outputs.npy"), np.array([one.head.output for one in placed]))
