@@ -34,9 +34,10 @@ def moves(stream: Any) -> Value:
     return stream.valid & stream.ready
 
 
-def follows_rule(m: Module, stream: Any, name: str) -> None:
-    """Assert that an offered item stays, unchanged, until it is taken."""
-    waited, offered = Signal(name=f"{name}_waited"), Value.cast(stream.payload)
+def follows_rule(m: Module, stream: Any, name: str, part: Any = None) -> None:
+    """Assert that an offered item, or a part of it, stays unchanged until it is taken."""
+    waited = Signal(name=f"{name}_waited")
+    offered = Value.cast(stream.payload if part is None else part)
     before = Signal(len(offered), name=f"{name}_before")
     m.d.sync += [waited.eq(stream.valid & ~stream.ready), before.eq(offered)]
     with m.If(waited):

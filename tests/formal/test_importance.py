@@ -44,7 +44,11 @@ class AddsUp(StreamHarness):
         count = Mux(left > LANES, LANES, left)
         with m.If(moves(command)):
             m.d.comb += Assert(~dumps)
-            m.d.sync += [dumps.eq(command.payload.dump), left.eq(command.payload.count), first.eq(0)]
+            m.d.sync += [
+                dumps.eq(command.payload.dump),
+                left.eq(command.payload.count),
+                first.eq(0),
+            ]
             with m.If(~command.payload.dump):
                 m.d.sync += total.eq(0)
         with m.If(moves(i)):

