@@ -142,6 +142,7 @@ _ALL = (
         proven=(
             "keeps exactly k, all of them at least as large as every rejected one; "
             "ties keep the lowest index",
+            _RULE,
         ),
     ),
     Block(
