@@ -80,6 +80,7 @@ class LineBuffer(wiring.Component):
         write_at = Mux(fill.lsb, fill.half, newest) * config.lines + fill.line
         read_at = oldest * config.lines + read.line
         low = config.lsb_bits
+        leaving = []
         for row in range(config.rows):
             elements = [fill.data[row][channel] for channel in range(config.channels)]
             writes = fills & fill.mask[row]
@@ -102,7 +103,8 @@ class LineBuffer(wiring.Component):
                 planes[plane] = port.data
             high = config.width_bits - low
             for channel in range(config.channels):
-                lsbs = Mux(with_lsbs, planes["lsb"].word_select(channel, low), 0)
+                lsbs = planes["lsb"].word_select(channel, low) & with_lsbs.replicate(low)
                 msbs = planes["msb"].word_select(channel, high)
-                m.d.comb += self.o.payload.data[row][channel].eq(Cat(lsbs, msbs).as_signed())
+                leaving += [lsbs, msbs]
+        m.d.comb += self.o.payload.data.as_value().eq(Cat(*leaving))
         return m

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.streams import advances, join, require_power_of_two, stage, stage_row
+from rtl.streams import advances, fitted, join, require_power_of_two, stage, stage_row
 from sim.blocks.dotprod import ProbValueUnitConfig
 from workloads.errors import InputError
 
@@ -97,7 +97,9 @@ class ProbValue(wiring.Component):
             m.d.sync += self.o.valid.eq(valid & last)
         with m.If(moves & valid):
             m.d.sync += begins.eq(last)
-            m.d.sync += [held[lane].eq(Mux(begins, 0, held[lane]) + sums[lane]) for lane in lanes]
+            width = 2 * self.config.width_bits + self.ROWS_LOG2
+            added = [Mux(begins, 0, held[lane]) + sums[lane] for lane in lanes]
+            m.d.sync += held.as_value().eq(Cat(*(fitted(total, width) for total in added)))
         m.d.comb += self.o.payload.data.eq(held)
         return m
 

@@ -8,7 +8,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
-from rtl.streams import advances, join, require_power_of_two, row_layout, stage, stage_row
+from rtl.streams import advances, fitted, join, require_power_of_two, row_layout, stage, stage_row
 from sim.blocks.dotprod import QueryKeyConfig
 from workloads.errors import InputError
 
@@ -65,7 +65,8 @@ class QueryKey(wiring.Component):
         dim_log2 = Signal.like(self.query.payload.dim_log2)
         with m.If(taken):
             m.d.sync += dim_log2.eq(self.query.payload.dim_log2)
-            m.d.sync += [query[lane].eq(self._spread(lane)) for lane in lanes]
+            spread = [fitted(self._spread(lane), self.config.width_bits) for lane in lanes]
+            m.d.sync += query.as_value().eq(Cat(*spread))
 
         terms = [query[lane] * line.data[lane] for lane in lanes]
         terms = stage_row(m, moves, terms, "products")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Signal, Value, signed
 from amaranth.lib import data
 
 from workloads.errors import InputError
@@ -39,12 +39,24 @@ def stage(m: Module, enable: Value, value: Any, name: str) -> Signal:
     return register
 
 
+def fitted(value: Any, width: int) -> Value:
+    """Return a signed value's bits in another width: cut, or the sign repeated.
+
+    Rows of many elements are assigned in one piece of such bits; piece by piece takes Amaranth a
+    time that grows with the square of their number.
+    """
+    bits = Value.cast(value)
+    if len(bits) >= width:
+        return bits[:width]
+    return Cat(bits, bits[-1].replicate(width - len(bits)))
+
+
 def stage_row(m: Module, enable: Value, values: Sequence[Value], name: str) -> list[Value]:
     """Return signed values one enabled cycle later, in one register without reset."""
     width = max(len(value) for value in values)
     row = Signal(data.ArrayLayout(signed(width), len(values)), name=name, reset_less=True)
     with m.If(enable):
-        m.d.sync += [row[place].eq(value) for place, value in enumerate(values)]
+        m.d.sync += row.as_value().eq(Cat(*(fitted(value, width) for value in values)))
     return [row[place] for place in range(len(values))]
 
 

@@ -48,7 +48,7 @@ CASES = {"plain": (1.0, 0, 0.9999), "low_bits": (1.0, 409, 0.999), "half_values"
 
 
 def test_outputs_are_golden_and_near_float_attention(operands: Any, tmp_path: Path) -> None:
-    """Bit for bit the golden functions', which the bench checks; the cosine with float attention."""
+    """Bit for bit the golden functions', as the bench checks; here the distance to float."""
     dim, tokens = operands[0][0].shape[1], len(operands[0][0])
     quantised = [[codes(x) for x in head] for head in operands]
     query, key, value = (np.array([head[part][0] for head in quantised]) for part in range(3))
