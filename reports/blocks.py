@@ -16,7 +16,7 @@ from rtl.registry import BLOCKS, Block, find_block
 from workloads.errors import InputError
 
 RECORD = Path(__file__).parent / "data" / "blocks.json"
-RENEW = "prunesim rtl record --readme README.md"
+RENEW = "make blocks"
 """The command that brings the record and the README's table up to date."""
 
 SYNTHESISED: dict[str, dict[str, Any]] = {}
