@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test slow rtl formal check bench clean
+.PHONY: demo test slow rtl formal mutants blocks check bench clean
 
 demo: $(STAMP)  ## the main job: prune a real model, simulate it, write runs/*/report.html
 	$(BIN)/prunesim run
@@ -14,13 +14,19 @@ test: $(STAMP)  ## all tests but the slow ones, benches at one size a block
 	$(BIN)/python -m pytest -n 2 -m "not slow and not rtl and not formal"
 
 slow: $(STAMP)  ## the tests that take more than ten seconds each
-	$(BIN)/python -m pytest -n 2 -m slow
+	$(BIN)/python -m pytest -n 2 -m "slow and not rtl"
 
 rtl: $(STAMP)  ## every bench of every block at all its sizes, in Verilator
-	$(BIN)/python -m pytest -n 2 -m rtl
+	$(BIN)/python -m pytest -n 2 -m "rtl and not slow"
 
 formal: $(STAMP)  ## bounded model checking of small sizes
 	$(BIN)/python -m pytest -n 2 -m formal
+
+mutants: $(STAMP)  ## single faults in the blocks, each of which a bench must find
+	$(BIN)/python -m pytest -n 2 -m "slow and rtl"
+
+blocks: $(STAMP)  ## verify and synthesise changed blocks, for `prunesim list blocks` and the README
+	$(BIN)/prunesim rtl record --readme README.md
 
 check: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

@@ -115,9 +115,9 @@ def _machines() -> list[dict[str, Any]]:
 
 
 def _blocks() -> list[dict[str, Any]]:
-    from rtl.registry import BLOCKS
+    from reports.blocks import block_entries
 
-    return [{"name": name, "description": block.description} for name, block in BLOCKS.items()]
+    return block_entries()
 
 
 def _workloads() -> list[dict[str, Any]]:

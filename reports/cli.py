@@ -268,6 +268,11 @@ def list_(
     if json:
         print_json(found)
         return
+    if what == "blocks":
+        from reports.blocks import COLUMNS, NUMERIC, table_rows
+
+        print_table(TextTable([*COLUMNS], table_rows(found), [*NUMERIC]))
+        return
     rows = [[entry["name"], entry["description"]] for entry in found]
     print_table(TextTable(["name", "description"], rows, [False, False]))
 

@@ -21,7 +21,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and not
 
 def add_commands(told: Callable[[Callable[..., Any]], Callable[..., Any]]) -> typer.Typer:
     """Return the commands; `told` turns a user's mistake into one sentence."""
-    for function in (generate, verify, simulate, synth):
+    for function in (generate, verify, simulate, synth, record):
         rtl.command()(told(function))
     return rtl
 
@@ -112,6 +112,27 @@ def synth(block: Name, set_: Set = None, json: Json = False) -> None:
         for name, value in found[target].items()
     ]
     print_table(TextTable(["target", "resource", "count"], rows, [False, False, True]))
+
+
+def record(
+    blocks: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[BLOCK]...", help="Default: those whose record is out of date."),
+    ] = None,
+    readme: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.md", help="Also write the table of blocks into this file."),
+    ] = None,
+) -> None:
+    """Verify and synthesise blocks, and record what `prunesim list blocks` says of them."""
+    from reports.blocks import RECORD, renew, stale_blocks, write_table
+    from reports.console import print_line
+
+    for name in renew(blocks or stale_blocks(), visible=True):
+        print_line(f"{name}: recorded")
+    if readme is not None:
+        write_table(readme)
+    print_line(f"record: {RECORD}" + (f"   table: {readme}" if readme else ""))
 
 
 def _print_tests(rows: list[dict[str, Any]]) -> None:

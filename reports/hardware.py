@@ -13,6 +13,7 @@ from rtl.build import Outcome, description, simulate, to_verilog
 from rtl.registry import BLOCKS, Block, find_block
 from rtl.synth import synthesise_asic, synthesise_fpga
 from workloads.config import Config, parse_settings
+from workloads.errors import InputError
 
 
 def choose(name: str, settings: list[str]) -> tuple[Block, Config]:
@@ -30,8 +31,13 @@ def generate(name: str, settings: list[str], out: Path, visible: bool) -> dict[s
 
     Returns:
         What the JSON holds, with `verilog` and `json`, the files.
+
+    Raises:
+        InputError: as `choose`, or the file is not named as Verilog.
     """
     block, config = choose(name, settings)
+    if out.suffix != ".v":
+        raise InputError(f"out must end in .v, not {out.name!r}")
     component = block.make(config)
     with Phases(visible) as phase, phase(f"write {out}"):
         about = description(block, config, component)

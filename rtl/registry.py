@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 from workloads.config import Config, unknown_name
 from workloads.errors import InputError
+
+EXTRA = "pip install 'prunesim[rtl]'"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,8 +45,10 @@ class Block:
         """Return the component.
 
         Raises:
-            InputError: a combination that the component does not have.
+            InputError: a combination that the component does not have, or Amaranth is missing.
         """
+        if find_spec("amaranth") is None:
+            raise InputError(f"amaranth must be installed for RTL, it is not: {EXTRA}")
         return _load(self.component)(config)
 
 

@@ -12,7 +12,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from rtl.build import EXTRA, to_rtlil
+from rtl.build import to_rtlil
+from rtl.registry import EXTRA
 from workloads.errors import InputError
 
 GATE_EQUIVALENTS = {

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from algos import METHODS
+from rtl.registry import BLOCKS
 from sim.machines import MACHINES
 from workloads.tasks import WORKLOADS
 
@@ -30,7 +31,7 @@ def test_python_snippet_runs() -> None:
     assert int(done.stdout.splitlines()[0]) > 0
 
 
-@pytest.mark.parametrize("name", [*METHODS, *MACHINES, *WORKLOADS])
+@pytest.mark.parametrize("name", [*METHODS, *MACHINES, *WORKLOADS, *BLOCKS])
 def test_everything_is_listed(name: str) -> None:
     assert f"`{name}`" in README
 
@@ -39,5 +40,6 @@ def test_commands_exist() -> None:
     from reports.cli import app
 
     known = {command.callback.__name__.rstrip("_") for command in app.registered_commands}  # type: ignore[union-attr]
+    known |= {str(group.name) for group in app.registered_groups}
     used = set(re.findall(r"prunesim ([a-z]+)", README)) - {"runs"}
     assert used <= known

@@ -1,0 +1,197 @@
+"""Single faults in the blocks, each of which the bench of one block and size must find."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rtl.registry import find_block
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A text that stands once in a file, and what is put in its place."""
+
+    name: str
+    file: str
+    original: str
+    replacement: str
+    block: str
+    size: int = -1  # of the block's sizes
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Return the settings of the size."""
+        return find_block(self.block).sizes[self.size]
+
+
+_TOPK = {"file": "rtl/topk.py", "block": "topk"}
+_SOFTMAX = {"file": "rtl/softmax.py", "block": "softmax"}
+_QUERY_KEY = {"file": "rtl/query_key.py", "block": "query_key"}
+_PROB_VALUE = {"file": "rtl/prob_value.py", "block": "prob_value"}
+_IMPORTANCE = {"file": "rtl/importance.py", "block": "importance"}
+_FETCHER = {"file": "rtl/fetcher.py", "block": "fetcher"}
+_BUFFER = {"file": "rtl/line_buffer.py", "block": "line_buffer"}
+
+MUTANTS = (
+    Mutant(
+        "comparator: a flipped comparison",
+        "rtl/comparator.py",
+        "element > pivot",
+        "element >= pivot",
+        "comparator",
+    ),
+    Mutant(
+        "comparator: an element beyond the count takes part",
+        "rtl/comparator.py",
+        "count > lane",
+        "count >= lane",
+        "comparator",
+    ),
+    Mutant(
+        "eliminator: kept and moved elements swapped",
+        "rtl/eliminator.py",
+        "current[above], stays)",
+        "stays, current[above])",
+        "eliminator",
+    ),
+    Mutant(
+        "streams: a pipeline that moves although its output waits",
+        "rtl/streams.py",
+        "return ~output.valid | output.ready",
+        "return ~output.valid | output.valid",
+        "eliminator",
+    ),
+    Mutant(
+        "streams: a pipeline that fills no empty stage",
+        "rtl/streams.py",
+        "return ~output.valid | output.ready",
+        "return output.ready",
+        "comparator",
+    ),
+    Mutant(
+        "topk: ties keep one element too many",
+        original="(seen + ranks[lane] < equals_kept)",
+        replacement="(seen + ranks[lane] <= equals_kept)",
+        **_TOPK,
+    ),
+    Mutant(
+        "topk: another pass where the pivot is the k-th largest",
+        original="above_total > target",
+        replacement="above_total >= target",
+        **_TOPK,
+    ),
+    Mutant(
+        "topk: equal elements of the vector before are remembered",
+        original="m.d.sync += seen.eq(0)",
+        replacement="m.d.sync += seen.eq(seen)",
+        **_TOPK,
+    ),
+    Mutant(
+        "softmax: no rounding of the probabilities",
+        original="(product + (1 << (DIVIDE_BITS - 1))) >> DIVIDE_BITS",
+        replacement="product >> DIVIDE_BITS",
+        **_SOFTMAX,
+    ),
+    Mutant(
+        "softmax: the division subtracts only what is smaller",
+        original="fits = larger_rest >= total",
+        replacement="fits = larger_rest > total",
+        **_SOFTMAX,
+    ),
+    Mutant(
+        "softmax: maximum and score swapped",
+        original="(maximum - score)[: len(score)]",
+        replacement="(score - maximum)[: len(score)]",
+        **_SOFTMAX,
+    ),
+    Mutant(
+        "rows: a beat is taken into a full store",
+        "rtl/rows.py",
+        "self.room.eq(level != depth)",
+        "self.room.eq(1)",
+        "softmax",
+    ),
+    Mutant(
+        "requant: a probability at the threshold is too small",
+        "rtl/requant.py",
+        "newest < request.threshold",
+        "newest <= request.threshold",
+        "requant",
+    ),
+    Mutant(
+        "requant: rows leave before their decision is taken",
+        "rtl/requant.py",
+        "told.eq(self.decision.valid & self.decision.ready)",
+        "told.eq(self.decision.valid)",
+        "requant",
+    ),
+    Mutant(
+        "query_key: keys without a sign",
+        original="query[lane] * line.data[lane] for",
+        replacement="query[lane] * line.data[lane].as_unsigned() for",
+        **_QUERY_KEY,
+    ),
+    Mutant(
+        "query_key: a level adds one dimension too late",
+        original="adds = dim_log2 >= level",
+        replacement="adds = dim_log2 > level",
+        **_QUERY_KEY,
+    ),
+    Mutant(
+        "prob_value: sums of the query before go on",
+        original="Mux(begins, 0, held)",
+        replacement="held",
+        **_PROB_VALUE,
+    ),
+    Mutant(
+        "prob_value: a row beyond the count is added",
+        original="line.count > row",
+        replacement="line.count >= row",
+        **_PROB_VALUE,
+    ),
+    Mutant(
+        "importance: a sum wraps instead of staying at its largest value",
+        original="Mux(total[bits:].any(), (1 << bits) - 1, total[:bits])",
+        replacement="total[:bits]",
+        **_IMPORTANCE,
+    ),
+    Mutant(
+        "importance: a sum of the row before is read too early",
+        original="memory.read_port(transparent_for=(write,))",
+        replacement="memory.read_port()",
+        **_IMPORTANCE,
+    ),
+    Mutant(
+        "head_importance: elements are added with their sign",
+        "rtl/importance.py",
+        "abs(row.data[lane])",
+        "row.data[lane].as_unsigned()",
+        "head_importance",
+    ),
+    Mutant(
+        "fetcher: the lowest lane does not come first",
+        original="(want[lane] == channel) & ~taken)",
+        replacement="(want[lane] == channel))",
+        **_FETCHER,
+    ),
+    Mutant(
+        "fetcher: a channel is asked for one answer too many",
+        original="under_way < config.queue_depth",
+        replacement="under_way <= config.queue_depth",
+        **_FETCHER,
+    ),
+    Mutant(
+        "line_buffer: the LSBs appear in a read without them",
+        original='Mux(with_lsbs, planes["lsb"].word_select(channel, low), 0)',
+        replacement='planes["lsb"].word_select(channel, low)',
+        **_BUFFER,
+    ),
+    Mutant(
+        "line_buffer: a release frees the half although nothing is read",
+        original="frees.eq(reads & read.release)",
+        replacement="frees.eq(self.read.valid & read.release)",
+        **_BUFFER,
+    ),
+)
