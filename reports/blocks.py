@@ -27,7 +27,7 @@ SYNTHESISED: dict[str, dict[str, Any]] = {
     "head_pipeline": {"rows": 1, "tokens": 128},
     "core": {"rows": 1, "tokens": 128, "memory_channels": 2},
 }
-"""Block -> size that is synthesised, where Yosys takes more than four minutes for the default."""
+"""Block -> size that is synthesised instead of the default: Yosys takes long on very wide ones."""
 
 COLUMNS = ("block", "what it is", "verified", "proven", "LUT", "FF", "DSP", "BRAM", "gates", "size")
 NUMERIC = tuple(column in ("LUT", "FF", "DSP", "BRAM", "gates") for column in COLUMNS)

@@ -11,7 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.converter import Converter
 from rtl.fetcher import MatrixFetcher
-from rtl.head_pipeline import HeadPipeline
+from rtl.head_pipeline import HeadPipeline, fits
 from rtl.queue import Queue
 from sim.blocks.converter import FULL, LSB, MSB
 from sim.blocks.core import CoreConfig
@@ -32,8 +32,10 @@ class SpAttenCore(wiring.Component):
 
     One head's matrices are fetched while another is computed. The memory is read through
     `memory_channels` ports, each an address and a data stream with one identifier, as AXI4's; a
-    channel answers in order and is never made to wait. A head of more than `tokens` rows cannot be
-    asked for: the numbers have no room for it.
+    channel answers in order and is never made to wait.
+
+    Queries and keys must be 1 to `tokens`. Another head is taken and not run: nothing is fetched,
+    no output comes, and `refused` is high in the cycle in which it is taken.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -62,6 +64,7 @@ class SpAttenCore(wiring.Component):
                 "ar": Out(stream.Signature(address)).array(config.memory_channels),
                 "r": In(stream.Signature(config.transaction_bits)).array(config.memory_channels),
                 "o": Out(stream.Signature(self._pipeline.o.payload.shape())),
+                "refused": Out(1),
             }
         )
 
@@ -164,10 +167,12 @@ class _Loader:
             for name in ("query", "key", "value")
         ).all()
         free = ~busy & ~pipeline.lsb.valid
+        fitting = fits(head, config.tokens)
         m.d.comb += [
-            starts.eq(free & core.command.valid & command.is_head & room),
+            starts.eq(free & core.command.valid & command.is_head & room & fitting),
             lists.eq(free & core.command.valid & ~command.is_head & (under_way == 0)),
-            core.command.ready.eq(starts | lists),
+            core.refused.eq(free & core.command.valid & command.is_head & ~fitting),
+            core.command.ready.eq(starts | lists | core.refused),
             pipeline.lsb.ready.eq(~busy),
             refills.eq(pipeline.lsb.valid & ~busy),
             heads.push.eq(starts),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -27,8 +27,8 @@ class HeadPipeline(wiring.Component):
     A head starts when its three matrices are stored. Its queries follow each other without a gap,
     also behind another head, as long as fewer than `results` are under way; with fewer values than
     keys a query waits until the top-k engine has taken the one before, with `lsb` until it is
-    decided; such a head starts and ends with an empty pipeline. A head of more than `tokens` keys
-    cannot be asked for: the numbers have no room for it.
+    decided; such a head starts and ends with an empty pipeline. Queries and keys must be 1 to
+    `tokens`: another head is not taken, `head.ready` stays low.
 
     `lsb` asks, once a head at most, that the low bits of its K be filled into the given half; the
     line marked `last` tells that they are there. Outputs are exact sums, `channels` a query.
@@ -193,6 +193,12 @@ class HeadPipeline(wiring.Component):
         ]
 
 
+def fits(head: Any, tokens: int) -> Value:
+    """Return whether a head's numbers of queries and keys are from 1 to `tokens`."""
+    numbers = (head.queries, head.keys)
+    return Cat((number != 0) & (number <= tokens) for number in numbers).all()
+
+
 class _Issue:
     """Sends queries and lines of keys into the first array, and knows what is under way.
 
@@ -336,8 +342,8 @@ class _Issue:
 
         with m.FSM():
             with m.State("IDLE"):
-                m.d.comb += core.head.ready.eq(1)
-                with m.If(core.head.valid):
+                m.d.comb += core.head.ready.eq(fits(core.head.payload, config.tokens))
+                with m.If(core.head.valid & core.head.ready):
                     m.d.sync += [
                         head.eq(core.head.payload),
                         query.eq(0),

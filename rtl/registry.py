@@ -269,8 +269,8 @@ _ALL = (
         description="attention of heads from filled buffers to outputs: all of the above together",
         config="sim.blocks.head_pipeline:HeadPipelineConfig",
         component="rtl.head_pipeline:HeadPipeline",
-        latency="first line of n keys to the output: 2 n + log2(multipliers) + 2 width_bits + 64 "
-        "cycles or so; see the timing model",
+        latency="first of n lines of keys to the output: 4 n + log2(multipliers) + width_bits + 34 "
+        "cycles",
         throughput="a line of `rows` keys and one of values each cycle, from query to query",
         sizes=(
             {"channels": 64, "rows": 1, "tokens": 128},

@@ -7,6 +7,7 @@ from typing import Any
 
 import cocotb
 import numpy as np
+from cocotb.triggers import FallingEdge
 
 from rtl.bench.drive import PATTERNS, Memory, Sink, Source, run, stalls
 from rtl.bench.head_pipeline import Head, make_head
@@ -42,6 +43,42 @@ async def values_and_cycles(dut: Any, pattern: str) -> None:
     words: dict[int, int] = {}
     placed = place_heads(task, random, words)
     await check(dut, task, pattern, timing, placed, words)
+
+
+@cocotb.test()
+async def heads_that_do_not_fit_are_refused(dut: Any) -> None:
+    """Too many keys, no keys, too many queries: taken, refused and not run; the next one is."""
+    task = read_task()
+    random = task.random("refused")
+    tokens = task.config.tokens
+    words: dict[int, int] = {}
+    head = make_head(task, random, tokens, min(2, tokens), tokens, False)
+    placed, _ = place_head(task, head, np.arange(tokens), True, False, 0, words)
+    wrong = [{"keys": tokens + 1}, {"keys": 0}, {"queries": tokens + 1}, {"queries": 0}]
+    good = task.unpack("command", placed.commands[-1])
+    refused = [task.pack("command", good | {"head": good["head"] | change}) for change in wrong]
+    seen_refused: list[int] = []
+    cocotb.start_soon(_count(dut, seen_refused))
+    memory = Memory(task.config.memory_channels, MemoryTiming(3), lambda address: words[address])
+    seen = await run(
+        dut,
+        {"command": Source([*refused, *placed.commands])},
+        {"o": Sink(len(head.output))},
+        HORIZON,
+        memory,
+    )
+    assert sum(seen_refused) == len(wrong)
+    assert seen["command"].cycles[: len(wrong)] == list(range(len(wrong)))
+    assert [task.unpack("o", bits)["data"] for bits in seen["o"].items] == head.output.tolist()
+    asked = {address for port in memory.addresses for _, address in port}
+    assert asked <= set(words)
+
+
+async def _count(dut: Any, seen: list[int]) -> None:
+    """Note `refused` in every cycle."""
+    while True:
+        await FallingEdge(dut.clk)
+        seen.append(int(dut.refused.value))
 
 
 async def check(

@@ -141,8 +141,8 @@ MUTANTS = (
     ),
     Mutant(
         "prob_value: sums of the query before go on",
-        original="Mux(begins, 0, held)",
-        replacement="held",
+        original="Mux(begins, 0, held[lane])",
+        replacement="held[lane]",
         **_PROB_VALUE,
     ),
     Mutant(
@@ -184,8 +184,8 @@ MUTANTS = (
     ),
     Mutant(
         "line_buffer: the LSBs appear in a read without them",
-        original='Mux(with_lsbs, planes["lsb"].word_select(channel, low), 0)',
-        replacement='planes["lsb"].word_select(channel, low)',
+        original=" & with_lsbs.replicate(low)",
+        replacement="",
         **_BUFFER,
     ),
     Mutant(
@@ -193,5 +193,47 @@ MUTANTS = (
         original="frees.eq(reads & read.release)",
         replacement="frees.eq(self.read.valid & read.release)",
         **_BUFFER,
+    ),
+    Mutant(
+        "converter: low bits are moved up instead of high ones",
+        "rtl/converter.py",
+        "config.lsb_bits if plane == MSB else 0",
+        "config.lsb_bits if plane == LSB else 0",
+        "converter",
+    ),
+    Mutant(
+        "head pipeline: keys are read with low bits the first time too",
+        "rtl/head_pipeline.py",
+        "keys.read.payload.full.eq(full | ~head.lsb)",
+        "keys.read.payload.full.eq(1)",
+        "head_pipeline",
+    ),
+    Mutant(
+        "head pipeline: a query does not wait for the selection before",
+        "rtl/head_pipeline.py",
+        "(full | ~selecting)",
+        "(full | ~selecting | selecting)",
+        "head_pipeline",
+    ),
+    Mutant(
+        "scatter: the last line is marked before all have left",
+        "rtl/widen.py",
+        "held.last & ends",
+        "held.last",
+        "head_pipeline",
+    ),
+    Mutant(
+        "core: queries are always gathered",
+        "rtl/core.py",
+        "Mux(plain, first + lane, listed[lane])",
+        "listed[lane]",
+        "core",
+    ),
+    Mutant(
+        "core: a head is fetched without room in the buffers",
+        "rtl/core.py",
+        "command.is_head & room & fitting)",
+        "command.is_head & fitting)",
+        "core",
     ),
 )
