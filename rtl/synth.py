@@ -116,7 +116,7 @@ def synthesise_asic(component: Any, name: str) -> AsicResources:
             gates += GATE_EQUIVALENTS["dff"] * number
             gates += GATE_EQUIVALENTS["enable"] * number * ("FFE" in cell or "FFCE" in cell)
             gates += GATE_EQUIVALENTS["reset"] * number * cell.startswith("$_SDFF")
-        elif not cell.startswith("$mem"):
+        elif not cell.startswith(("$mem", "$scopeinfo")):
             raise InputError(f"{name} must map to known cells, not {cell}")
     length = re.search(r"length=(\d+)", found["path"])
     return AsicResources(

@@ -17,7 +17,7 @@ from sim.blocks.core_stream import CoreHead, core_moves
 from sim.blocks.fetcher import Matrix, MemoryTiming
 
 HEADS = 18
-HORIZON = 60_000
+HORIZON = 200_000
 
 
 @dataclass(frozen=True)
