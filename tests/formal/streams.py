@@ -91,7 +91,7 @@ class StreamHarness(Elaboratable):
         self.dut = dut
         self.inputs, self.outputs = {}, {}
         for name, member in dut.signature.members.items():
-            if not member.dimensions:
+            if member.is_signature and not member.dimensions:
                 streams = self.inputs if member.flow == In else self.outputs
                 streams[name] = getattr(dut, name)
         self.constants: list[Signal] = []
