@@ -14,7 +14,7 @@ import pytest
 from reports.figures import FIGURES
 from reports.html import write_report
 from reports.run_data import read_run
-from reports.summary import comparison, headline, second_line
+from reports.summary import area_table, comparison, headline, second_line
 from sim.result import ROW_COLUMNS, Result
 from workloads.errors import InputError
 
@@ -119,3 +119,10 @@ def test_not_a_run_folder(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text(json.dumps({"something": "else"}))
     with pytest.raises(InputError, match="must be a run folder"):
         write_report(tmp_path)
+
+
+def test_areas_are_of_each_machine(run_folder: Path) -> None:
+    table = area_table(read_run(run_folder))
+    totals = {row[0]: row[2] for row in table.rows if row[1] == "all"}
+    assert totals == {"spatten": "2.6", "dense": "2.6"}
+    assert sum(row[1] == "multipliers" for row in table.rows) == 2

@@ -45,6 +45,13 @@ def test_area_by_hand():
     assert table["address FIFOs"] == pytest.approx(32 * 64 * 64 * 5.98 / 1e6)
 
 
+def test_area_of_a_selection_engine_by_hand():
+    """Two engines: each two comparators a lane, and four shift layers in three eliminators."""
+    compare = 2 * 16 * 71 * 12 / 32
+    shift = 3 * 16 * 4 * 250 / 5 * 12 / 32
+    assert areas("spatten")["top-k"] == pytest.approx(2 * (compare + shift) / 1e6)
+
+
 def test_area_follows_the_sizes():
     whole, eighth = areas("spatten"), areas("spatten-eighth")
     for component in ("multipliers", "adders", "pipeline registers", "softmax"):
