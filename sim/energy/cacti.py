@@ -60,7 +60,9 @@ class Rams:
     @property
     def text(self) -> str:
         """Organisation, for sources."""
-        return f"{SOURCE}: {self.count} RAMs of {self.bytes:.0f} B x {self.width_bits:.0f} bit"
+        plural = "s" if self.count > 1 else ""
+        size = f"{self.bytes:.0f} B x {self.width_bits:.0f} bit"
+        return f"{SOURCE}: {self.count} RAM{plural} of {size}"
 
 
 def organise(size_bytes: int, line_bits: int, planes: int = 1, banks: int = 1) -> Rams:
