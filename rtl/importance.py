@@ -10,7 +10,7 @@ from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
 from rtl.streams import advances, require_power_of_two, row_layout
-from sim.blocks.accumulate import HeadImportanceConfig, ImportanceConfig
+from sim.blocks.accumulate import CLEAR, DUMP, LOAD, HeadImportanceConfig, ImportanceConfig
 
 
 def saturated(total: Value, bits: int) -> Value:
@@ -27,11 +27,12 @@ class ImportanceAccumulator(wiring.Component):
     largest value once it reaches it.
 
     A command is taken between vectors (before a first row or behind a `last` one), ahead of a row
-    that is offered in the same cycle. With `dump` the sums of the first `count` tokens leave on
-    `o` in order, ceil(count / lanes) rows, at least one, the first one 2 cycles after the command;
-    lanes beyond a row's count are zero; rows are taken again after the last one has left. Without
-    `dump` all sums become zero, in ceil(tokens / lanes) cycles in which nothing is taken; the same
-    happens after reset.
+    that is offered in the same cycle. `kind` says which: DUMP, the sums of the first `count`
+    tokens leave on `o` in order, ceil(count / lanes) rows, at least one, the first one 2 cycles
+    after the command; lanes beyond a row's count are zero; rows are taken again after the last one
+    has left. CLEAR: all sums become zero, in ceil(tokens / lanes) cycles in which nothing is
+    taken; the same happens after reset. LOAD: the sums of tokens row * lanes and those behind
+    become `sums`; another row or command can follow in the next cycle.
     """
 
     def __init__(self, config: ImportanceConfig) -> None:
@@ -47,7 +48,14 @@ class ImportanceAccumulator(wiring.Component):
                 "last": 1,
             }
         )
-        command = data.StructLayout({"dump": 1, "count": range(config.tokens + 1)})
+        command = data.StructLayout(
+            {
+                "kind": range(3),
+                "count": range(config.tokens + 1),
+                "row": range(max(2, self._rows)),
+                "sums": data.ArrayLayout(config.sum_bits, lanes),
+            }
+        )
         super().__init__(
             {
                 "i": In(stream.Signature(entering)),
@@ -60,29 +68,32 @@ class ImportanceAccumulator(wiring.Component):
         m = Module()
         config, lanes = self.config, self.config.lanes
         inside = Signal()  # a vector whose last row has not come
-        accepts, adds, clears, reads = Signal(), Signal(), Signal(), Signal()
+        accepts, clears, reads, loads = Signal(), Signal(), Signal(), Signal()
         row = Signal(range(self._rows + 1))  # that is cleared or read next
         left = Signal(range(config.tokens + 1))  # sums that have not been read
-        m.d.comb += accepts.eq(self.i.valid & self.i.ready)
-        m.d.sync += adds.eq(accepts)
+        command = self.command.payload
+        taken = self.command.valid & self.command.ready
+        m.d.comb += [
+            accepts.eq(self.i.valid & self.i.ready),
+            loads.eq(taken & (command.kind == LOAD)),
+        ]
 
         for bank in range(lanes):
-            self._bank(m, bank, accepts, adds, clears, reads, row)
+            self._bank(m, bank, accepts, loads, clears, reads, row)
 
         with m.FSM(init="CLEAR"):
             with m.State("ADD"):
-                command = self.command.payload
                 m.d.comb += [
                     self.command.ready.eq(~inside),
                     self.i.ready.eq(inside | ~self.command.valid),
                 ]
                 with m.If(accepts):
                     m.d.sync += inside.eq(~self.i.payload.last)
-                with m.If(self.command.valid & self.command.ready):
+                with m.If(taken):
                     m.d.sync += [row.eq(0), left.eq(command.count)]
-                    with m.If(command.dump):
+                    with m.If(command.kind == DUMP):
                         m.next = "DUMP"
-                    with m.Else():
+                    with m.If(command.kind == CLEAR):
                         m.next = "CLEAR"
             with m.State("CLEAR"):
                 m.d.comb += clears.eq(1)
@@ -108,13 +119,13 @@ class ImportanceAccumulator(wiring.Component):
         return m
 
     def _bank(
-        self, m: Module, bank: int, accepts: Value, adds: Value, clears: Value, reads: Value,
+        self, m: Module, bank: int, accepts: Value, loads: Value, clears: Value, reads: Value,
         row: Value,
     ) -> None:  # fmt: skip
         """Add the memory of every lanes-th token and its adder.
 
-        A row's sums are read as it is taken and written one cycle later; the read port forwards
-        what is written in the cycle in which it reads.
+        A row's sums are read as it is taken and written one cycle later, those of a load too; the
+        read port forwards what is written in the cycle in which it reads.
         """
         config, log2 = self.config, self._lanes_log2
         memory = Memory(shape=config.sum_bits, depth=self._rows, init=[])
@@ -122,25 +133,28 @@ class ImportanceAccumulator(wiring.Component):
         write = memory.write_port()
         read = memory.read_port(transparent_for=(write,))
 
-        entering = self.i.payload
+        entering, command = self.i.payload, self.command.payload
         lane = Signal(log2, name=f"lane_{bank}")  # whose probability belongs to this bank
         term = Signal(config.prob_bits, name=f"term_{bank}")
+        loaded = Signal(config.sum_bits, name=f"loaded_{bank}")
         address = Signal.like(read.addr, name=f"address_{bank}")
-        touched = Signal(name=f"touched_{bank}")
+        writes, replaces = (Signal(name=f"{name}_{bank}") for name in ("writes", "replaces"))
         m.d.comb += lane.eq(bank - entering.base[:log2])
         wraps = entering.base[:log2] > bank
-        with m.If(accepts):
-            m.d.sync += [
-                term.eq(entering.data[lane]),
-                touched.eq(lane < entering.count),
-                address.eq(read.addr),
-            ]
+        m.d.sync += [
+            writes.eq((accepts & (lane < entering.count)) | loads),
+            replaces.eq(loads),
+            address.eq(Mux(loads, command.row, read.addr)),
+            term.eq(entering.data[lane]),
+            loaded.eq(command.sums[bank]),
+        ]
+        total = saturated(read.data + term, config.sum_bits)
         m.d.comb += [
             read.en.eq(accepts | reads),
             read.addr.eq(Mux(accepts, entering.base[log2:] + wraps, row)),
-            write.en.eq((adds & touched) | clears),
+            write.en.eq(writes | clears),
             write.addr.eq(Mux(clears, row, address)),
-            write.data.eq(Mux(clears, 0, saturated(read.data + term, config.sum_bits))),
+            write.data.eq(Mux(clears, 0, Mux(replaces, loaded, total))),
         ]
         shown = self.o.payload.count > bank
         m.d.comb += self.o.payload.data[bank].eq(Mux(shown, read.data, 0))

@@ -11,7 +11,7 @@ import numpy as np
 from rtl.bench.drive import PATTERNS, Sink, Source, run, stalls
 from rtl.bench.operands import draw
 from rtl.bench.task import Task, read_task
-from sim.blocks.accumulate import token_importance_golden
+from sim.blocks.accumulate import CLEAR, DUMP, LOAD, token_importance_golden
 from sim.blocks.importance_stream import (
     Command,
     ImportanceMoves,
@@ -34,19 +34,20 @@ class Row:
 @cocotb.test()
 @cocotb.parametrize(pattern=PATTERNS)
 async def values_and_cycles(dut: Any, pattern: str) -> None:
-    """Random rows at any base, clears and dumps of any length between them, random stalls."""
+    """Random rows at any base; between them clears, dumps of any length, loads; random stalls."""
     task = read_task()
     config, random = task.config, task.random(pattern)
     rows = [any_row(task, random, bool(random.random() < 0.3)) for _ in range(ROWS - 1)]
     rows.append(any_row(task, random, last=True))
     lengths = {0, 1, config.lanes, config.lanes + 1, config.tokens - 1, config.tokens}
     lengths |= set(random.integers(0, config.tokens + 1, 6).tolist())
-    commands = [Command(True, n) for n in lengths if 0 <= n <= config.tokens] + [Command(False)] * 2
+    commands = [Command(DUMP, n) for n in lengths if 0 <= n <= config.tokens]
+    commands += [Command(CLEAR)] * 2 + [any_load(task, random) for _ in range(8)]
     random.shuffle(commands)  # type: ignore[arg-type]
     horizon = 40 * ROWS + 20 * len(commands) * config.tokens
     offer, ready = stalls(random, pattern, horizon)
     seldom = (random.random(horizon) < 0.03).tolist()
-    await check(dut, task, rows, [*commands, Command(True, config.tokens)],
+    await check(dut, task, rows, [*commands, Command(DUMP, config.tokens)],
                 ImportanceStalls(offer, seldom, ready))  # fmt: skip
 
 
@@ -61,12 +62,42 @@ async def a_row_a_cycle_on_the_same_sums(dut: Any) -> None:
     rows = [Row(int(base), np.full(count, top), True) for base in bases]
     dumped = cleared = -(-config.tokens // config.lanes)
     wait = [False] * (cleared + ROWS + 5)
-    commands = [Command(True, config.tokens), Command(False), Command(True, config.tokens)]
+    commands = [Command(DUMP, config.tokens), Command(CLEAR), Command(DUMP, config.tokens)]
     moves = await check(dut, task, rows, commands, ImportanceStalls(commands=wait))
     assert moves.rows == list(range(cleared, cleared + ROWS))
     first = moves.commands[0] + 2
     assert moves.outputs[:dumped] == list(range(first, first + dumped))
     assert moves.commands[2] - moves.commands[1] == cleared + 1
+
+
+@cocotb.test()
+async def loads_and_rows_follow_each_other(dut: Any) -> None:
+    """A load a cycle, then rows on what was loaded, at once; a load onto sums just added to."""
+    task = read_task()
+    config, random = task.config, task.random("loads")
+    cleared = -(-config.tokens // config.lanes)
+    loads = [any_load(task, random, row) for row in range(cleared)]
+    rows = [any_row(task, random, last=True) for _ in range(4)]
+    offer = [False] * 2 * cleared + [True] * 4
+    commands = [False] * cleared + [True] * cleared + [False] * 4
+    moves = await check(
+        dut,
+        task,
+        rows,
+        [*loads, any_load(task, random, 0), Command(DUMP, config.tokens)],
+        ImportanceStalls(offer, commands),
+    )
+    assert moves.commands[: len(loads)] == list(range(cleared, 2 * cleared))
+    assert moves.rows == list(range(2 * cleared, 2 * cleared + 4))
+
+
+def any_load(task: Task, random: np.random.Generator, row: int | None = None) -> Command:
+    """Return a load of random sums, small and large, into a row."""
+    config = task.config
+    if row is None:
+        row = int(random.integers(0, -(-config.tokens // config.lanes)))
+    top = (1 << int(random.integers(1, config.sum_bits + 1))) - 1
+    return Command(LOAD, row=row, sums=draw(random, (config.lanes,), 0, top).tolist())
 
 
 def any_row(task: Task, random: np.random.Generator, last: bool) -> Row:
@@ -85,7 +116,7 @@ async def check(
     config = task.config
     moves = importance_moves(config, [row.last for row in rows], commands, patterns)
     outputs = leaving(task, rows, commands, moves)
-    packed = [task.pack("command", {"dump": c.dump, "count": c.tokens}) for c in commands]
+    packed = [pack_command(task, command) for command in commands]
     seen = await run(
         dut,
         {
@@ -100,6 +131,13 @@ async def check(
     assert seen["command"].cycles == [cycle for cycle in moves.commands if cycle <= end]
     assert seen["o"].cycles == moves.outputs
     return moves
+
+
+def pack_command(task: Task, command: Command) -> int:
+    """Return a command as payload."""
+    sums = command.sums or [0] * task.config.lanes
+    fields = {"kind": command.kind, "count": command.tokens, "row": command.row, "sums": sums}
+    return task.pack("command", fields)
 
 
 def pack_row(task: Task, row: Row) -> int:
@@ -122,10 +160,13 @@ def leaving(
             part = slice(row.base, row.base + len(row.data))
             sums[part] = token_importance_golden(sums[part], row.data[None], config.sum_bits)
         added = before
-        if command.dump:
+        if command.kind == DUMP:
             found += dumped_rows(task, sums[: command.tokens].tolist())
-        else:
+        elif command.kind == CLEAR:
             sums[:] = 0
+        else:
+            part = sums[command.row * config.lanes :][: config.lanes]
+            part[:] = command.sums[: len(part)]
     return found
 
 

@@ -15,6 +15,9 @@ from workloads.config import Config
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
+CLEAR, DUMP, LOAD = range(3)
+"""Commands to the accumulators of tokens: all sums become zero, leave, or a row is replaced."""
+
 
 class ImportanceConfig(Config):
     """Accumulators of token importance."""

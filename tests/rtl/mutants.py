@@ -164,6 +164,12 @@ MUTANTS = (
         **_IMPORTANCE,
     ),
     Mutant(
+        "importance: a load is added to what is there",
+        original="Mux(replaces, loaded, total)",
+        replacement="Mux(replaces, loaded + read.data, total)",
+        **_IMPORTANCE,
+    ),
+    Mutant(
         "head_importance: elements are added with their sign",
         "rtl/importance.py",
         "abs(row.data[lane])",
