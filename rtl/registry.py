@@ -265,6 +265,39 @@ _ALL = (
         ),
     ),
     Block(
+        name="cascade",
+        description="cascade controller: token list, importance of tokens and heads, their top-k",
+        config="sim.blocks.cascade:CascadeConfig",
+        component="rtl.cascade:CascadeController",
+        latency="a selection of n: ceil(n / lanes) + 3 cycles to load it, the top-k engine's passes, "
+        "ceil(n / lanes) + 6 to keep and write",
+        throughput="a row of probabilities and one of outputs each cycle; `lanes` elements a cycle "
+        "inside a selection",
+        sizes=(
+            {},
+            {
+                "lanes": 1,
+                "rows": 1,
+                "channels": 1,
+                "tokens": 3,
+                "heads": 2,
+                "prob_bits": 4,
+                "value_bits": 7,
+                "importance_bits": 6,
+            },
+            {
+                "lanes": 4,
+                "rows": 2,
+                "channels": 3,
+                "tokens": 12,
+                "heads": 6,
+                "prob_bits": 5,
+                "value_bits": 9,
+                "importance_bits": 8,
+            },
+        ),
+    ),
+    Block(
         name="head_pipeline",
         description="attention of heads from filled buffers to outputs: all of the above together",
         config="sim.blocks.head_pipeline:HeadPipelineConfig",

@@ -11,6 +11,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.comparator import compare
 from rtl.eliminator import eliminate, prefix_counts
+from rtl.packer import Packer
 from rtl.streams import advances, row_layout
 from sim.blocks.topk import LFSR_SEED, LFSR_TAPS, TopKConfig
 from workloads.errors import InputError
@@ -86,7 +87,7 @@ class TopK(wiring.Component):
             memory = Memory(shape=row_bits, depth=rows, init=[])
             m.submodules[name] = memory
             ports[name] = (memory.write_port(), memory.read_port(domain="comb"))
-        low, upper = _Packer(m, "low", lanes, width, rows), _Packer(m, "high", lanes, width, rows)
+        low, upper = Packer(m, "low", lanes, width, rows), Packer(m, "high", lanes, width, rows)
         for packer in (low, upper):
             write, _ = ports[packer.name]
             m.d.comb += [
@@ -313,39 +314,3 @@ class _Stage:
         self.below, self.above, self.equal = Signal(lanes), Signal(lanes), Signal(lanes)
         self.used = Signal(range(lanes + 1))
         self.row = Signal(range(rows + 1))
-
-
-class _Packer:
-    """Appends packed elements to what is pending and hands on full rows."""
-
-    def __init__(self, m: Module, name: str, lanes: int, width: int, rows: int) -> None:
-        self.name = name
-        row_bits = lanes * width
-        self.entering = Signal(row_bits, name=f"{name}_entering")
-        self.number = Signal(range(lanes + 1), name=f"{name}_number")
-        self.appends, self.clears = Signal(name=f"{name}_appends"), Signal(name=f"{name}_clears")
-        self.pending = Signal(row_bits, name=f"{name}_pending")
-        self.row = Signal(range(rows + 1), name=f"{name}_row")
-        self.full = Signal(row_bits, name=f"{name}_full")
-        self.writes = Signal(name=f"{name}_writes")
-        count = Signal(range(lanes + 1), name=f"{name}_count")
-        after = Signal(range(2 * lanes + 1), name=f"{name}_after")
-        joined = Signal(2 * row_bits, name=f"{name}_joined")
-        offsets = Array(Const(place * width, range(row_bits + 1)) for place in range(lanes + 1))
-        m.d.comb += [
-            joined.eq(self.pending | (self.entering << offsets[count])),
-            after.eq(count + self.number),
-            self.full.eq(joined[:row_bits]),
-        ]
-        with m.If(self.appends):
-            with m.If(after >= lanes):
-                m.d.comb += self.writes.eq(1)
-                m.d.sync += [
-                    self.pending.eq(joined[row_bits:]),
-                    count.eq(after - lanes),
-                    self.row.eq(self.row + 1),
-                ]
-            with m.Else():
-                m.d.sync += [self.pending.eq(joined[:row_bits]), count.eq(after)]
-        with m.If(self.clears):
-            m.d.sync += [self.pending.eq(0), count.eq(0), self.row.eq(0)]

@@ -31,7 +31,7 @@ class TopKConfig(Config):
     """elements compared per cycle, a power of 2 (paper: 16)"""
     depth: int = Field(1024, ge=1)
     """longest input in elements (paper: FIFOs of 64 rows of 16)"""
-    width_bits: int = Field(12, ge=1, le=32)
+    width_bits: int = Field(12, ge=1, le=48)
     """bits of an element, unsigned (paper: 12)"""
     pass_overhead_cycles: int = Field(3, ge=0)
     """cycles to decide and drain between passes (released latency model: 3)"""

@@ -70,12 +70,22 @@ def engine_moves(
             moves.rows.append(load)
             load = row = load + 1
         start = load + passes_cycles(config, selection) + config.pass_overhead_cycles
-        for number in rows_leaving(config, selection):
-            while not at(ready, start + number):
-                start += 1
-            moves.outputs.append(start + number)
+        moves.outputs += filter_moves(start, rows_leaving(config, selection), ready)
         free = moves.outputs[-1] + 1
     return moves
+
+
+def filter_moves(start: int, rows: Sequence[int], ready: Sequence[bool]) -> list[int]:
+    """Return when the input rows of these numbers leave, row i in cycle start + i at the earliest.
+
+    While a row waits for the sink the filter stands still.
+    """
+    cycles = []
+    for number in rows:
+        while not at(ready, start + number):
+            start += 1
+        cycles.append(start + number)
+    return cycles
 
 
 def passes_cycles(config: TopKConfig, selection: Selection) -> int:
