@@ -269,10 +269,10 @@ _ALL = (
         description="cascade controller: token list, importance of tokens and heads, their top-k",
         config="sim.blocks.cascade:CascadeConfig",
         component="rtl.cascade:CascadeController",
-        latency="a selection of n: ceil(n / lanes) + 3 cycles to load it, the top-k engine's passes, "
-        "ceil(n / lanes) + 6 to keep and write",
+        latency="a selection of n, to the next command: 2 ceil(n / lanes) + 7 cycles, and the "
+        "top-k engine's passes",
         throughput="a row of probabilities and one of outputs each cycle; `lanes` elements a cycle "
-        "inside a selection",
+        "in a selection",
         sizes=(
             {},
             {

@@ -20,6 +20,7 @@ from sim.blocks.cascade_stream import (
     cascade_moves,
     first_idle,
 )
+from sim.blocks.topk_stream import Selection, passes_cycles
 
 QUERIES, HEADS_RUN, COMMANDS = 30, 40, 60
 HORIZON = 100_000
@@ -84,8 +85,8 @@ async def a_selection_is_as_fast_as_its_engine(dut: Any) -> None:
     first = first_idle(config)
     lists = config.list_rows + config.head_rows
     assert moves.command[: lists + 1] == list(range(first, first + lists + 1))
-    ends = [kept for kept in moves.kept if kept < moves.command[lists + 1]]
-    assert moves.command[lists + 1] == ends[-1] + 3
+    passes = passes_cycles(config.topk, Selection(moves.selections[0].scores, 0))
+    assert moves.command[lists + 1] - moves.command[lists] == 2 * config.list_rows + 7 + passes
 
 
 @cocotb.test()

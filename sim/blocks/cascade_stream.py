@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from sim.blocks.cascade import (
     HEADS,
     SELECT_HEADS,
@@ -33,12 +31,13 @@ from sim.blocks.topk_stream import (
 FIRST_ROW_CYCLES = {SELECT_TOKENS: 2, SELECT_HEADS: 1}
 """A selection's command to the first row of sums into the engine."""
 KEPT_TO_IDLE_CYCLES = 3
-"""A selection's last row leaves to the first command that can follow: it is packed, then written."""
+"""A selection's last row leaves to the first command that can follow: it is packed and written."""
 SETTLED_CYCLES = 3
 """A head's last row of outputs to the first command that can follow."""
 
 
-class Command(NamedTuple):
+@dataclass(frozen=True)
+class Command:
     """One command; fields that its kind does not have do not matter."""
 
     kind: int
@@ -50,7 +49,8 @@ class Command(NamedTuple):
     keep: int = 0
 
 
-class OutputRow(NamedTuple):
+@dataclass(frozen=True)
+class OutputRow:
     """The output of one query."""
 
     data: IntArray  # (channels,)
@@ -191,11 +191,11 @@ class _Run:
             self.state.add_probabilities(row[None], first)
             self.between["probabilities"] = last
         if self.offers["outputs"]:
-            row = self.outputs[len(self.moves.outputs)]
+            output = self.outputs[len(self.moves.outputs)]
             self._take(cycle, "outputs")
-            self.state.add_output(row.head, row.data[None])
-            self.between["outputs"] = row.last
-            if row.last:
+            self.state.add_output(output.head, output.data[None])
+            self.between["outputs"] = output.last
+            if output.last:
                 self.settled = cycle + SETTLED_CYCLES
 
     def _take(self, cycle: int, name: str) -> None:

@@ -70,7 +70,7 @@ def engine_moves(
             moves.rows.append(load)
             load = row = load + 1
         start = load + passes_cycles(config, selection) + config.pass_overhead_cycles
-        moves.outputs += filter_moves(start, rows_leaving(config, selection), ready)
+        moves.outputs.extend(filter_moves(start, rows_leaving(config, selection), ready))
         free = moves.outputs[-1] + 1
     return moves
 
