@@ -11,6 +11,7 @@ from typing import Any
 from reports import summary, words
 from reports.figures import FIGURES, load
 from reports.figures.style import NothingToDraw, save, svg
+from reports.rtl_area import AREA_COLUMNS, BLOCK_COLUMNS, RtlTables, rtl_note, rtl_tables
 from reports.run_data import RunData, read_run
 from sim.result import ROW_COLUMNS, TABLE_COLUMNS
 
@@ -30,10 +31,15 @@ class Picture:
 
 
 def write_report(folder: Path) -> Path:
-    """Draw the figures of a run folder, write `report.html` into it and return its path."""
+    """Draw the figures of a run folder, write `report.html` into it and return its path.
+
+    Also written: `rtl_area.parquet` and `rtl_blocks.parquet`, the areas by synthesis.
+    """
     run = read_run(folder)
+    rtl = rtl_tables(run)
+    rtl.save(folder)
     target = folder / "report.html"
-    target.write_text(render(run, draw_figures(run, folder / "figures")), encoding="utf-8")
+    target.write_text(render(run, draw_figures(run, folder / "figures"), rtl), encoding="utf-8")
     return target
 
 
@@ -79,7 +85,7 @@ def fill(template: str, **values: Any) -> str:
     return environment.get_template(template).render(**values)
 
 
-def render(run: RunData, pictures: list[Picture]) -> str:
+def render(run: RunData, pictures: list[Picture], rtl: RtlTables) -> str:
     """Fill the report."""
     first = run.rows.iloc[0]
     return fill(
@@ -101,6 +107,9 @@ def render(run: RunData, pictures: list[Picture]) -> str:
         methods=_methods(run),
         constants=summary.constants_table(run),
         areas=summary.area_table(run),
+        rtl_areas=summary.rtl_area_table(rtl.areas),
+        rtl_blocks=summary.rtl_block_table(rtl.blocks),
+        rtl_note=rtl_note(rtl),
         glossary=_glossary(),
         command=shlex.join(run.info.get("command", [])),
         facts=_facts(run.info),
@@ -166,7 +175,8 @@ def _methods(run: RunData) -> list[tuple[str, str, str]]:
 
 def _glossary() -> list[tuple[str, dict[str, str]]]:
     tables = [("results", ROW_COLUMNS)]
-    return tables + [(name, columns) for name, columns in TABLE_COLUMNS.items()]
+    tables += [(name, columns) for name, columns in TABLE_COLUMNS.items()]
+    return [*tables, ("rtl_area", AREA_COLUMNS), ("rtl_blocks", BLOCK_COLUMNS)]
 
 
 def _facts(info: Any) -> list[tuple[str, str]]:

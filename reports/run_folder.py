@@ -21,6 +21,8 @@ _FOLDERS = ("traces", "figures")
 _FILES = (
     "results.parquet",
     *(f"{name}.parquet" for name in TABLE_COLUMNS),
+    "rtl_area.parquet",
+    "rtl_blocks.parquet",
     "timeline.json",
     "report.html",
     "run.json",

@@ -229,6 +229,102 @@ def area_table(run: RunData) -> TextTable:
     return TextTable(columns, lines, [False, False, True, False, False])
 
 
+def rtl_area_table(areas: pd.DataFrame) -> TextTable:
+    """Return areas by operators beside areas by synthesis, with the sums of what compares.
+
+    Args:
+        areas: as of `reports.rtl_area.rtl_tables`.
+    """
+    lines, emphasis = [], []
+    for machine, own in areas.groupby("machine", sort=False):
+        for _, row in own.iterrows():
+            lines.append(
+                [
+                    str(machine),
+                    _part(row["component"], row["memories"]),
+                    _number(row["estimate_mm2"]),
+                    row["blocks"] or "-",
+                    _integer(row["gate_equivalents"]),
+                    _number(row["area_mm2"]),
+                    _ratio(row["ratio"]),
+                    row["note"],
+                ]
+            )
+            emphasis.append(False)
+        compared = own[own["ratio"].notna()]
+        if len(compared) > 1:
+            sums = compared[["estimate_mm2", "gate_equivalents", "area_mm2"]].sum()
+            lines.append(
+                [
+                    str(machine),
+                    "all with a ratio",
+                    _number(sums["estimate_mm2"]),
+                    "",
+                    _integer(sums["gate_equivalents"]),
+                    _number(sums["area_mm2"]),
+                    _ratio(sums["area_mm2"] / sums["estimate_mm2"]),
+                    "",
+                ]
+            )
+            emphasis.append(True)
+    columns = ["machine", "component", "operators, mm2", "our RTL", "gates", "RTL, mm2"]
+    columns += ["RTL / operators", "size"]
+    numeric = [False, False, True, False, True, True, True, False]
+    return TextTable(columns, lines, numeric, emphasis)
+
+
+def rtl_block_table(blocks: pd.DataFrame) -> TextTable:
+    """Return what was recorded of every block.
+
+    Args:
+        blocks: as of `reports.rtl_area.rtl_tables`.
+    """
+    counts = {
+        "LUT": "lut",
+        "FF": "ff",
+        "DSP": "dsp48e2",
+        "BRAM": "bram36",
+        "URAM": "uram288",
+        "gates": "gate_equivalents",
+        "memory bits": "memory_bits",
+        "depth": "logic_depth_gates",
+    }
+    lines = [
+        [
+            row["block"],
+            *(
+                _half(row[name]) if name == "bram36" else _integer(row[name])
+                for name in counts.values()
+            ),
+            row["note"] or row["size"],
+        ]
+        for _, row in blocks.iterrows()
+    ]
+    numeric = [False, *(True for _ in counts), False]
+    return TextTable(["block", *counts, "size"], lines, numeric)
+
+
+def _part(component: str, memories: str) -> str:
+    shown = [component, f"memory: {memories}" if memories else ""]
+    return "; ".join(filter(None, shown)) or "not in the estimate"
+
+
+def _number(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.3g}"
+
+
+def _ratio(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:.2g}"
+
+
+def _half(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:g}"
+
+
+def _integer(value: float) -> str:
+    return "-" if pd.isna(value) else f"{value:,.0f}"
+
+
 def config_table(config: dict[str, Any], docs: dict[str, str]) -> TextTable:
     """Return a machine's configuration, nested names with dots, and what each field means."""
     lines = [[name, value, docs.get(name, "")] for name, value in flatten(config)]

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from reports import blocks
 from sim.result import Result, save_results
 
 KEPT = {"dense": 1.0, "random": 0.6, "spatten": 0.6}  # share of tokens in the last layer
@@ -262,3 +263,13 @@ def fake_results() -> list[Result]:
 @pytest.fixture
 def run_folder(tmp_path: Path, fake_results: list[Result]) -> Path:
     return fake_run(tmp_path / "run", fake_results)
+
+
+@pytest.fixture
+def own_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Put a copy of the record in place of it, which a test may change."""
+    path = tmp_path / "data" / "blocks.json"
+    path.parent.mkdir()
+    path.write_text(blocks.RECORD.read_text("utf-8"))
+    monkeypatch.setattr(blocks, "RECORD", path)
+    return path

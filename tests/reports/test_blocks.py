@@ -17,16 +17,6 @@ from workloads.errors import InputError
 TEXT = f"above\n{blocks.MARKS[0]}| old |\n{blocks.MARKS[1]}below\n"
 
 
-@pytest.fixture
-def own_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Put a copy of the record in place of it, which a test may change."""
-    path = tmp_path / "data" / "blocks.json"
-    path.parent.mkdir()
-    path.write_text(blocks.RECORD.read_text("utf-8"))
-    monkeypatch.setattr(blocks, "RECORD", path)
-    return path
-
-
 @pytest.mark.parametrize("name", BLOCKS)
 def test_record_is_current(name: str) -> None:
     facts = blocks.read_record().get(name)
