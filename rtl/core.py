@@ -89,7 +89,6 @@ class SpAttenCore(wiring.Component):
         lines, rows = loader.lines, fetcher.o.payload
         going = Signal(lines.first.shape())  # of the line in the converter
         mask = Signal(self.config.rows)
-        used = Cat(*(rows.count > lane for lane in range(self.config.rows)))
         m.d.comb += [
             converter.i.valid.eq(fetcher.o.valid),
             fetcher.o.ready.eq(converter.i.ready),
@@ -99,7 +98,7 @@ class SpAttenCore(wiring.Component):
         for lane in range(self.config.rows):
             m.d.comb += converter.i.payload.data[lane].eq(rows.data[lane])
         with m.If(lines.pop):
-            m.d.sync += [going.eq(lines.first), mask.eq(used)]
+            m.d.sync += [going.eq(lines.first), mask.eq(rows.mask)]
         for what, fill in (
             (_QUERY, pipeline.query_fill),
             (_KEY, pipeline.key_fill),
@@ -228,7 +227,7 @@ class _Loader:
             left.eq(counts[sending] - first),
             last.eq(left <= config.rows),
             fetcher.i.valid.eq(busy & ~sent_all),
-            fetcher.i.payload.count.eq(Mux(last, left, config.rows)),
+            fetcher.i.payload.mask.eq(Cat(left > lane for lane in range(config.rows))),
             fetcher.i.payload.last.eq(last),
             moves.eq(fetcher.i.valid & fetcher.i.ready),
             self.lines.push.eq(moves),
