@@ -46,10 +46,11 @@ def core_moves(
     """Return when everything moves.
 
     The three matrices of a head are fetched one behind another when nothing else is fetched and
-    each buffer has a free half; of a late head only Q and K, V when its selection has ended. Low
-    bits and such a V are fetched when nothing else is; they go before a head. While a late head
-    waits for its V only another late one is fetched. The fetcher begins the cycle after; the next fetch may begin the cycle after the last line is in
-    its buffer. A line of the token list is taken when no head is under way.
+    each buffer has a free half; of a late head only Q and K at first, V when its selection has
+    ended. Low bits and such a V are fetched when nothing else is; they go before a head. While a
+    late head waits for its V only late ones are begun. The fetcher begins the cycle after; the next
+    fetch may begin the cycle after the last line is in its buffer. A line of the token list is
+    taken when no head is under way.
 
     Args:
         config: the core.
