@@ -179,19 +179,13 @@ class _Loader:
             for name in ("query", "key", "value")
         }
         free = ~busy & ~pipeline.lsb.valid & ~pipeline.late.valid
-        in_turn = Signal()  # V of this head may come as the next one
+        has_room = Signal()  # for what a head begins with
         fitting = fits(head, config.tokens)
         m.d.comb += [
-            in_turn.eq(head.late | (room["value"] & ~waiting.valid)),
-            starts.eq(
-                free
-                & core.command.valid
-                & command.is_head
-                & fitting
-                & room["query"]
-                & room["key"]
-                & in_turn
+            has_room.eq(
+                room["query"] & room["key"] & (head.late | (room["value"] & ~waiting.valid))
             ),
+            starts.eq(free & core.command.valid & command.is_head & has_room & fitting),
             lists.eq(free & core.command.valid & ~command.is_head & (under_way == 0)),
             core.refused.eq(free & core.command.valid & command.is_head & ~fitting),
             core.command.ready.eq(starts | lists | core.refused),

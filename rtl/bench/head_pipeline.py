@@ -102,6 +102,8 @@ def make_head(
     coarse = (key >> config.lsb_bits) << config.lsb_bits if lsb else key
     probabilities = softmax_golden(config.softmax, query_key_golden(query, coarse), multiplier)
     threshold = int(np.median(probabilities.max(axis=1))) if random.random() < 0.8 else 0
+    if queries == 1 and random.random() < 0.5:  # it misses its own one
+        threshold = min(threshold + 1, (1 << config.width_bits) - 1)
     operands = (query, key, value)
     return golden_head(config, operands, values, lsb, threshold, multiplier, late)
 
