@@ -34,13 +34,12 @@ class SpAttenCore(wiring.Component):
     `memory_channels` ports, each an address and a data stream with one identifier, as AXI4's; a
     channel answers in order and is never made to wait.
 
-    With `late`, for a head of one query and fewer values than keys, V is fetched only after the
-    selection, and of V only the rows that are kept; a head without it behind such a head waits
-    for that, another late one does not.
+    With `late` V is fetched only after the selection, and of V only the rows that are kept. The
+    fetch of a head behind such a one waits for that, unless it is late too.
 
-    A head that does not fit (queries or keys not 1 to `tokens`, `late` with other numbers) is
-    taken and not run: nothing is fetched, no output comes, and `refused` is high in the cycle in
-    which it is taken.
+    Queries and keys must be 1 to `tokens`, with `late` one query and fewer values than keys.
+    Another head is taken and not run: nothing is fetched, no output comes, and `refused` is high
+    in the cycle in which it is taken.
     """
 
     def __init__(self, config: CoreConfig) -> None:

@@ -28,13 +28,15 @@ class HeadPipeline(wiring.Component):
     A head starts when its three matrices are stored. Its queries follow each other without a gap,
     also behind another head, as long as fewer than `results` are under way; with fewer values than
     keys a query waits until the top-k engine has taken the one before, with `lsb` until it is
-    decided; such a head starts and ends with an empty pipeline. A head that does not fit
-    (`fits`) is not taken, `head.ready` stays low.
+    decided; such a head starts and ends with an empty pipeline.
 
-    A head with `late`, of one query and fewer values than keys, starts without its V. When its
-    selection has ended, `late` gives the lines of V that it needs, the last one marked, with the
-    rows of each that are kept (`mask`; others need not be filled); these lines are then filled as
-    a whole V would be. V of the heads behind it must come after it.
+    A head with `late` starts without its V. When its selection has ended, `late` gives the lines of
+    V that it needs, the last one marked, with the rows of each that are kept (`mask`; others need
+    not be filled); these lines are then filled as a whole V would be. V of the heads behind it must
+    come after it.
+
+    Queries and keys must be 1 to `tokens`, with `late` one query and fewer values than keys:
+    another head is not taken, `head.ready` stays low.
 
     `lsb` asks, once a head at most, that the low bits of its K be filled into the given half; the
     line marked `last` tells that they are there. Outputs are exact sums, `channels` a query.
