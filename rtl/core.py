@@ -34,8 +34,12 @@ class SpAttenCore(wiring.Component):
     `memory_channels` ports, each an address and a data stream with one identifier, as AXI4's; a
     channel answers in order and is never made to wait.
 
-    Queries and keys must be 1 to `tokens`. Another head is taken and not run: nothing is fetched,
-    no output comes, and `refused` is high in the cycle in which it is taken.
+    With `late` V is fetched only after the selection, and of V only the rows that are kept. The
+    fetch of a head behind such a one waits for that, unless it is late too.
+
+    Queries and keys must be 1 to `tokens`, with `late` one query and fewer values than keys.
+    Another head is taken and not run: nothing is fetched, no output comes, and `refused` is high
+    in the cycle in which it is taken.
     """
 
     def __init__(self, config: CoreConfig) -> None:
@@ -89,7 +93,6 @@ class SpAttenCore(wiring.Component):
         lines, rows = loader.lines, fetcher.o.payload
         going = Signal(lines.first.shape())  # of the line in the converter
         mask = Signal(self.config.rows)
-        used = Cat(*(rows.count > lane for lane in range(self.config.rows)))
         m.d.comb += [
             converter.i.valid.eq(fetcher.o.valid),
             fetcher.o.ready.eq(converter.i.ready),
@@ -99,7 +102,7 @@ class SpAttenCore(wiring.Component):
         for lane in range(self.config.rows):
             m.d.comb += converter.i.payload.data[lane].eq(rows.data[lane])
         with m.If(lines.pop):
-            m.d.sync += [going.eq(lines.first), mask.eq(used)]
+            m.d.sync += [going.eq(lines.first), mask.eq(rows.mask)]
         for what, fill in (
             (_QUERY, pipeline.query_fill),
             (_KEY, pipeline.key_fill),
@@ -125,6 +128,9 @@ class SpAttenCore(wiring.Component):
 class _Loader:
     """Decides what is fetched, and gathers rows by the token list.
 
+    One thing at a time: the matrices of a head, of a late one without V; the low bits of one; the
+    lines of V that a late one needs.
+
     Attributes:
         lines: where each line that is under way belongs.
         filled: to be driven: the last line of a matrix goes into its buffer.
@@ -134,9 +140,9 @@ class _Loader:
         self, m: Module, core: SpAttenCore, fetcher: MatrixFetcher, pipeline: HeadPipeline
     ) -> None:
         self.core, config = core, core.config
-        number = range(max(2, config.lines))
+        numbers = range(max(2, config.lines))
         self.filled = Signal()
-        place = data.StructLayout({"what": 2, "plane": 2, "line": number, "half": 1, "last": 1})
+        place = data.StructLayout({"what": 2, "plane": 2, "line": numbers, "half": 1, "last": 1})
         self.lines = Queue(m, place, config.beats + 1, "lines")
         command, head = core.command.payload, core.command.payload.head
         wanted = Signal(command.shape())  # the head whose matrices are fetched
@@ -154,40 +160,59 @@ class _Loader:
             m.d.sync += low.eq(lows.first)
         under_way = Signal(range(8))  # heads
         ends = core.o.valid & core.o.ready & core.o.payload.last
-        starts, lists, refills = Signal(), Signal(), Signal()
+        starts, lists, refills, chooses = Signal(), Signal(), Signal(), Signal()
         m.d.sync += under_way.eq(under_way + starts - ends)
 
-        # what is fetched: the three matrices of a head, or the low bits of one
+        # heads whose V has to wait for their selection; bases of V
+        waiting = Queue(m, config.address_bits, 3, "waiting")
+        chosen = Signal()  # lines of V are fetched that a selection has chosen
+        late = pipeline.late.payload
+
+        # what is fetched, from the first kind to the last
         busy, fetching = Signal(), Signal(range(4))  # matrices that are not yet in their buffers
         asking, sending, end = Signal(2), Signal(2), Signal(2)  # of requests, indices; the last
         asked_all, sent_all = Signal(), Signal()
-        line, half = Signal(number), Signal()
-        room = Cat(
-            getattr(pipeline, f"{name}_stored") != config.buffer.halves
+        line, half = Signal(numbers), Signal()
+        room = {
+            name: getattr(pipeline, f"{name}_stored") != config.buffer.halves
             for name in ("query", "key", "value")
-        ).all()
-        free = ~busy & ~pipeline.lsb.valid
+        }
+        free = ~busy & ~pipeline.lsb.valid & ~pipeline.late.valid
+        has_room = Signal()  # for what a head begins with
         fitting = fits(head, config.tokens)
         m.d.comb += [
-            starts.eq(free & core.command.valid & command.is_head & room & fitting),
+            has_room.eq(
+                room["query"] & room["key"] & (head.late | (room["value"] & ~waiting.valid))
+            ),
+            starts.eq(free & core.command.valid & command.is_head & has_room & fitting),
             lists.eq(free & core.command.valid & ~command.is_head & (under_way == 0)),
             core.refused.eq(free & core.command.valid & command.is_head & ~fitting),
             core.command.ready.eq(starts | lists | core.refused),
             pipeline.lsb.ready.eq(~busy),
             refills.eq(pipeline.lsb.valid & ~busy),
+            chooses.eq(pipeline.late.valid & ~busy),
             heads.push.eq(starts),
             heads.entering.eq(head),
             lows.push.eq(starts),
             lows.entering.base.eq(command.low_base),
             lows.entering.keys.eq(head.keys),
+            waiting.push.eq(starts & head.late),
+            waiting.entering.eq(command.value_base),
+            waiting.pop.eq(self.filled & chosen),
         ]
-        with m.If(starts | refills):
+        first_kind, last_kind = Signal(2), Signal(2)
+        m.d.comb += [
+            first_kind.eq(Mux(starts, _QUERY, Mux(refills, _LOW, _VALUE))),
+            last_kind.eq(Mux(starts, Mux(head.late, _KEY, _VALUE), first_kind)),
+        ]
+        with m.If(starts | refills | chooses):
             m.d.sync += [
                 busy.eq(1),
-                fetching.eq(Mux(starts, 3, 1)),
-                asking.eq(Mux(starts, _QUERY, _LOW)),
-                sending.eq(Mux(starts, _QUERY, _LOW)),
-                end.eq(Mux(starts, _VALUE, _LOW)),
+                chosen.eq(chooses),
+                fetching.eq(last_kind - first_kind + 1),
+                asking.eq(first_kind),
+                sending.eq(first_kind),
+                end.eq(last_kind),
                 asked_all.eq(0),
                 sent_all.eq(0),
                 line.eq(0),
@@ -202,7 +227,8 @@ class _Loader:
                 m.d.sync += busy.eq(0)
 
         # requests
-        bases = Array([wanted.query_base, wanted.key_base, wanted.value_base, low.base])
+        value_base = Mux(chosen, waiting.first, wanted.value_base)
+        bases = Array([wanted.query_base, wanted.key_base, value_base, low.base])
         full, high, few = (config.row_transactions(plane) for plane in (FULL, MSB, LSB))
         sizes = Array([Const(full, 8), Mux(wanted.head.lsb, high, full), Const(full, 8), few])
         m.d.comb += [
@@ -216,7 +242,8 @@ class _Loader:
                 m.d.sync += asked_all.eq(1)
 
         # indices
-        listed = self._token_list(m, lists, line)
+        current = Mux(chosen, late.line, line)
+        listed = self._token_list(m, lists, current)
         counts = Array([wanted.head.queries, wanted.head.keys, wanted.head.keys, low.keys])
         planes = Array([Const(FULL, 2), Mux(wanted.head.lsb, MSB, FULL), Const(FULL, 2), LSB])
         shift = (config.rows - 1).bit_length()
@@ -226,15 +253,18 @@ class _Loader:
         m.d.comb += [
             first.eq(line << shift),
             left.eq(counts[sending] - first),
-            last.eq(left <= config.rows),
+            last.eq(Mux(chosen, late.last, left <= config.rows)),
             fetcher.i.valid.eq(busy & ~sent_all),
-            fetcher.i.payload.count.eq(Mux(last, left, config.rows)),
+            pipeline.late.ready.eq(chosen & moves),
+            fetcher.i.payload.mask.eq(
+                Mux(chosen, late.mask, Cat(left > lane for lane in range(config.rows)))
+            ),
             fetcher.i.payload.last.eq(last),
             moves.eq(fetcher.i.valid & fetcher.i.ready),
             self.lines.push.eq(moves),
             self.lines.entering.what.eq(sending),
             self.lines.entering.plane.eq(planes[sending]),
-            self.lines.entering.line.eq(line),
+            self.lines.entering.line.eq(current),
             self.lines.entering.half.eq(half),
             self.lines.entering.last.eq(last),
         ]

@@ -16,10 +16,11 @@ class MatrixFetcher(wiring.Component):
     """Fetches rows by index and hands them on in the order of the indices.
 
     Takes a request (base and size of a row in transactions, at most `row_transactions`), then
-    beats of up to `lanes` row indices, the last one marked. Lane l fetches the beat's l-th row,
-    one transaction a cycle at most; a channel takes the lowest lane that wants it. The channels
-    are read ports with separate address and data streams, as AXI4's with one identifier: a
-    channel answers in order, `r.ready` is always high. Rows leave in beats, as their indices came.
+    beats of `lanes` row indices, the last one marked. Lane l fetches the beat's l-th row if it is
+    in `mask`, one transaction a cycle at most; a channel takes the lowest lane that wants it. The
+    channels are read ports with separate address and data streams, as AXI4's with one identifier:
+    a channel answers in order, `r.ready` is always high. Rows leave in beats, as their indices
+    came; a lane outside the mask fetches nothing and leaves as zero. A mask may be empty.
 
     From the last answer of a beat to its row beat 2 cycles; a beat takes at least `size` cycles.
     """
@@ -33,14 +34,14 @@ class MatrixFetcher(wiring.Component):
         indices = data.StructLayout(
             {
                 "index": data.ArrayLayout(config.address_bits, lanes),
-                "count": range(lanes + 1),
+                "mask": lanes,
                 "last": 1,
             }
         )
         rows = data.StructLayout(
             {
                 "data": data.ArrayLayout(bits * config.row_transactions, lanes),
-                "count": range(lanes + 1),
+                "mask": lanes,
                 "last": 1,
             }
         )
@@ -63,22 +64,21 @@ class MatrixFetcher(wiring.Component):
 
         # the request that is held, and the beat whose addresses are issued
         open_request, base, size = Signal(), Signal(config.address_bits), Signal(size_shape)
-        busy, used = Signal(), Signal(range(config.lanes + 1))
+        busy, used = Signal(), Signal(config.lanes)
         issue_size = Signal(size_shape)  # of the beat whose addresses are issued
         address = [Signal(config.address_bits, name=f"address_{lane}") for lane in lanes]
         issued = [Signal(size_shape, name=f"issued_{lane}") for lane in lanes]
 
-        # beats under way: first channel of each lane's row, size, rows, whether it is the last
+        # beats under way: first channel of each lane's row, size, mask, whether it is the last
         start_shape = data.ArrayLayout(max(channel_bits, 1), config.lanes)
         order = Queue(
             m,
             data.StructLayout(
-                {"start": start_shape, "size": size_shape, "count": range(config.lanes + 1),
-                 "last": 1}
+                {"start": start_shape, "size": size_shape, "mask": config.lanes, "last": 1}
             ),
             config.beats,
             "order",
-        )  # fmt: skip
+        )
 
         # addresses: one register a channel; a lane that wants it and comes first fills it
         queues, owners, granted_lane = [], [], [Signal(name=f"granted_{lane}") for lane in lanes]
@@ -87,7 +87,7 @@ class MatrixFetcher(wiring.Component):
         for lane in lanes:
             m.d.comb += [
                 want[lane].eq((address[lane] + issued[lane])[:channel_bits]),
-                wants[lane].eq(busy & (used > lane) & (issued[lane] < issue_size)),
+                wants[lane].eq(busy & used[lane] & (issued[lane] < issue_size)),
             ]
         lane_shape = range(max(config.lanes, 2))
         for channel in channels:
@@ -133,7 +133,7 @@ class MatrixFetcher(wiring.Component):
 
         # a new beat is taken when this one has issued its last address
         remaining = [
-            (used > lane) & (issued[lane] + granted_lane[lane] != issue_size) for lane in lanes
+            used[lane] & (issued[lane] + granted_lane[lane] != issue_size) for lane in lanes
         ]
         finishing = Signal()
         m.d.comb += [
@@ -142,7 +142,7 @@ class MatrixFetcher(wiring.Component):
             self.i.ready.eq(open_request & finishing & (order.count < config.beats)),
             order.push.eq(self.i.valid & self.i.ready),
             order.entering.size.eq(size),
-            order.entering.count.eq(self.i.payload.count),
+            order.entering.mask.eq(self.i.payload.mask),
             order.entering.last.eq(self.i.payload.last),
         ]
         with m.If(finishing):
@@ -162,7 +162,7 @@ class MatrixFetcher(wiring.Component):
             with m.If(order.push):
                 m.d.sync += [address[lane].eq(first), issued[lane].eq(0)]
         with m.If(order.push):
-            m.d.sync += [busy.eq(1), used.eq(self.i.payload.count), issue_size.eq(size)]
+            m.d.sync += [busy.eq(1), used.eq(self.i.payload.mask), issue_size.eq(size)]
             with m.If(self.i.payload.last):
                 m.d.sync += open_request.eq(0)
 
@@ -181,7 +181,7 @@ class MatrixFetcher(wiring.Component):
             takes, word = Signal(name=f"takes_{lane}"), Signal(bits, name=f"word_{lane}")
             row = Signal(bits * config.row_transactions, name=f"row_{lane}")
             m.d.comb += channel.eq((beat.start[lane] + done)[:channel_bits])
-            wants = order.valid & (beat.count > lane) & (done != beat.size)
+            wants = order.valid & beat.mask[lane] & (done != beat.size)
             for number, queue in enumerate(queues):
                 mine = Signal(name=f"takes_{lane}_{number}")
                 m.d.comb += mine.eq(
@@ -194,13 +194,13 @@ class MatrixFetcher(wiring.Component):
                 m.d.sync += [done.eq(done + 1), row.word_select(done, bits).eq(word)]
             with m.If(order.pop):
                 m.d.sync += [done.eq(0), row.eq(0)]
-            missing.append((beat.count > lane) & (done != beat.size))
+            missing.append(beat.mask[lane] & (done != beat.size))
             m.d.comb += self.o.payload.data[lane].eq(row)
         for queue, takers in zip(queues, pops, strict=True):
             m.d.comb += queue.pop.eq(Cat(*takers).any())
         m.d.comb += [
             self.o.valid.eq(order.valid & ~Cat(*missing).any()),
-            self.o.payload.count.eq(beat.count),
+            self.o.payload.mask.eq(beat.mask),
             self.o.payload.last.eq(beat.last),
             order.pop.eq(self.o.valid & self.o.ready),
         ]

@@ -8,6 +8,7 @@ from amaranth.hdl import Cat, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
+from rtl.late import LateLines, late_layout
 from rtl.line_buffer import LineBuffer
 from rtl.prob_value import ProbValue
 from rtl.query_key import QueryKey
@@ -27,8 +28,15 @@ class HeadPipeline(wiring.Component):
     A head starts when its three matrices are stored. Its queries follow each other without a gap,
     also behind another head, as long as fewer than `results` are under way; with fewer values than
     keys a query waits until the top-k engine has taken the one before, with `lsb` until it is
-    decided; such a head starts and ends with an empty pipeline. Queries and keys must be 1 to
-    `tokens`: another head is not taken, `head.ready` stays low.
+    decided; such a head starts and ends with an empty pipeline.
+
+    A head with `late` starts without its V. When its selection has ended, `late` gives the lines of
+    V that it needs, the last one marked, with the rows of each that are kept (`mask`; others need
+    not be filled); these lines are then filled as a whole V would be. V of the heads behind it must
+    come after it.
+
+    Queries and keys must be 1 to `tokens`, with `late` one query and fewer values than keys:
+    another head is not taken, `head.ready` stays low.
 
     `lsb` asks, once a head at most, that the low bits of its K be filled into the given half; the
     line marked `last` tells that they are there. Outputs are exact sums, `channels` a query.
@@ -43,7 +51,7 @@ class HeadPipeline(wiring.Component):
         self._prob_value = ProbValue(config.prob_value)
         multiplier = self._softmax.request.payload.multiplier.shape()
         head = data.StructLayout(
-            {"queries": tokens, "keys": tokens, "values": tokens, "lsb": 1,
+            {"queries": tokens, "keys": tokens, "values": tokens, "lsb": 1, "late": 1,
              "threshold": config.width_bits, "multiplier": multiplier}
         )  # fmt: skip
         sums = data.ArrayLayout(
@@ -61,6 +69,7 @@ class HeadPipeline(wiring.Component):
                     f"{name}_stored": Out(range(config.buffer.halves + 1)) for name in self._buffers
                 },
                 "lsb": Out(stream.Signature(data.StructLayout({"half": 1}))),
+                "late": Out(stream.Signature(late_layout(config.rows, config.lines))),
                 "o": Out(stream.Signature(data.StructLayout({"data": sums, "last": 1}))),
             }
         )
@@ -104,8 +113,10 @@ class HeadPipeline(wiring.Component):
         m.submodules.scatter = scatter = Scatter(
             config.rows, config.topk_lanes, config.width_bits, config.lines, topk.o.payload.shape()
         )
+        m.submodules.late = late = LateLines(config.rows, config.width_bits, config.lines)
         wiring.connect(m, widen.o, topk.i)
         wiring.connect(m, topk.o, scatter.i)
+        wiring.connect(m, late.late, wiring.flipped(self.late))
         rows = issue.rows
         asked = Signal()  # the first row's request was taken
         m.d.comb += [
@@ -130,13 +141,12 @@ class HeadPipeline(wiring.Component):
             m.d.comb += [
                 widen.i.valid.eq(requant.o.valid & rows.valid),
                 requant.o.ready.eq(widen.i.ready & rows.valid),
-                way.valid.eq(scatter.o.valid),
-                way.payload.data.eq(scatter.o.payload.data),
-                way.payload.line.eq(scatter.o.payload.line),
-                way.payload.count.eq(config.rows),
-                way.payload.last.eq(scatter.o.payload.last),
-                scatter.o.ready.eq(way.ready),
             ]
+            with m.If(rows.first.late):
+                wiring.connect(m, scatter.o, late.i)
+                self._go(m, late.o, way)
+            with m.Else():
+                self._go(m, scatter.o, way)
         with m.Else():
             m.d.comb += [
                 way.valid.eq(requant.o.valid & rows.valid),
@@ -152,6 +162,17 @@ class HeadPipeline(wiring.Component):
                 m.d.comb += rows.pop.eq(1)
                 m.d.sync += asked.eq(0)
         return way
+
+    def _go(self, m: Module, lines: Any, way: Any) -> None:
+        """Let the lines of a selection go on."""
+        m.d.comb += [
+            way.valid.eq(lines.valid),
+            way.payload.data.eq(lines.payload.data),
+            way.payload.line.eq(lines.payload.line),
+            way.payload.count.eq(self.config.rows),
+            way.payload.last.eq(lines.payload.last),
+            lines.ready.eq(way.ready),
+        ]
 
     def _weigh(self, m: Module, way: Any, prob_value: ProbValue, issue: _Issue) -> None:
         """Add the reading of V, the second array, and the outputs that wait."""
@@ -194,9 +215,13 @@ class HeadPipeline(wiring.Component):
 
 
 def fits(head: Any, tokens: int) -> Value:
-    """Return whether a head's numbers of queries and keys are from 1 to `tokens`."""
+    """Return whether a head can be run.
+
+    Queries and keys are 1 to `tokens`; a late one has one query, and fewer values than keys.
+    """
     numbers = (head.queries, head.keys)
-    return Cat((number != 0) & (number <= tokens) for number in numbers).all()
+    in_range = Cat((number != 0) & (number <= tokens) for number in numbers).all()
+    return in_range & (~head.late | ((head.queries == 1) & (head.values < head.keys)))
 
 
 class _Issue:
@@ -219,7 +244,7 @@ class _Issue:
         self.core, config = core, core.config
         self.selects, self.releases_values, self.departs = Signal(), Signal(), Signal()
         row = data.StructLayout(
-            {"prunes": 1, "values": range(config.tokens + 1), "last_of_head": 1}
+            {"prunes": 1, "late": 1, "values": range(config.tokens + 1), "last_of_head": 1}
         )
         self.rows = Queue(m, row, config.results, "rows")
         issued = Queue(m, row, config.results, "issued")
@@ -262,7 +287,7 @@ class _Issue:
             starts.eq(
                 (keys.stored != 0)
                 & (queries.stored != 0)
-                & (~fresh | (values.stored > pending))
+                & (~fresh | head.late | (values.stored > pending))
                 & (~fresh | ~(alone | was_alone) | (under_way == 0))
                 & (full | (under_way != config.results))
                 & (full | ~selecting)
@@ -318,6 +343,7 @@ class _Issue:
             thresholds.entering.lsb_allowed.eq(head.lsb & ~full),
             issued.push.eq(issues),
             issued.entering.prunes.eq(prunes),
+            issued.entering.late.eq(head.late),
             issued.entering.values.eq(head.values),
             issued.entering.last_of_head.eq(last_query),
         ]

@@ -52,19 +52,14 @@ class Scatter(wiring.Component):
 
     Takes the top-k engine's rows (values, indices in ascending order, count, last) and gives, one
     a cycle, the lines that hold kept elements: line number, and by lane its probability or zero.
-    A last row that keeps nothing gives line 0 with zeros. The first line of a row is offered the
-    cycle after the row was taken; a row is taken as the last line of the one before leaves.
+    `mask` tells which rows of a line are kept, also with probability 0. A last row that keeps
+    nothing gives line 0 with zeros and an empty mask. The first line of a row is offered the cycle
+    after the row was taken; a row is taken as the last line of the one before leaves.
     """
 
     def __init__(self, lanes: int, wide: int, width_bits: int, lines: int, entering: Any) -> None:
         self._lanes, self._wide = lanes, wide
-        leaving = data.StructLayout(
-            {
-                "data": data.ArrayLayout(width_bits, lanes),
-                "line": range(max(2, lines)),
-                "last": 1,
-            }
-        )
+        leaving = line_layout(lanes, width_bits, lines)
         super().__init__({"i": In(stream.Signature(entering)), "o": Out(stream.Signature(leaving))})
 
     def elaborate(self, platform: Any) -> Module:
@@ -80,10 +75,15 @@ class Scatter(wiring.Component):
             m.d.comb += here[lane].eq(left[lane] & ((held.index[lane] >> shift) == line))
         for place in range(self._lanes):
             chosen: Any = 0
+            kept: Any = 0
             for lane in range(self._wide):
                 mine = here[lane] & ((held.index[lane] & (self._lanes - 1)) == place)
                 chosen = chosen | Mux(mine, held.data[lane], 0)
-            m.d.comb += self.o.payload.data[place].eq(chosen)
+                kept = kept | mine
+            m.d.comb += [
+                self.o.payload.data[place].eq(chosen),
+                self.o.payload.mask[place].eq(kept),
+            ]
         ends = (left & ~here) == 0
         leaves = self.o.valid & self.o.ready
         m.d.comb += [
@@ -97,3 +97,18 @@ class Scatter(wiring.Component):
             used = Cat(*(row.count > lane for lane in range(self._wide)))
             m.d.sync += [self.o.valid.eq(self.i.valid), held.eq(row), left.eq(used)]
         return m
+
+
+def line_layout(lanes: int, width_bits: int, lines: int) -> data.StructLayout:
+    """Return the payload of a line of V's probabilities.
+
+    Fields: `data` by lane, `line`, its number, `mask` of the rows that are kept, `last` of a query.
+    """
+    return data.StructLayout(
+        {
+            "data": data.ArrayLayout(width_bits, lanes),
+            "line": range(max(2, lines)),
+            "mask": lanes,
+            "last": 1,
+        }
+    )

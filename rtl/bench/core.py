@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +11,7 @@ import numpy as np
 from cocotb.triggers import FallingEdge
 
 from rtl.bench.drive import PATTERNS, Memory, Sink, Source, run, stalls
-from rtl.bench.head_pipeline import Head, make_head
+from rtl.bench.head_pipeline import Head, head_fields, make_head
 from rtl.bench.task import Task, read_task
 from sim.blocks.converter import FULL, LSB, MSB, pack_rows
 from sim.blocks.core_stream import CoreHead, core_moves
@@ -32,7 +33,7 @@ class Placed:
 @cocotb.test()
 @cocotb.parametrize(pattern=PATTERNS)
 async def values_and_cycles(dut: Any, pattern: str) -> None:
-    """Heads over lists of tokens that shrink, with and without selection and low bits."""
+    """Heads over lists of tokens that shrink, with and without selection, low bits and late V."""
     task = read_task()
     random = task.random(pattern)
     channels = task.config.memory_channels
@@ -47,14 +48,19 @@ async def values_and_cycles(dut: Any, pattern: str) -> None:
 
 @cocotb.test()
 async def heads_that_do_not_fit_are_refused(dut: Any) -> None:
-    """Too many keys, no keys, too many queries: taken, refused and not run; the next one is."""
+    """Too many keys, no keys, too many queries, late V that cannot be: taken, refused and not run;
+    the next one is.
+    """
     task = read_task()
     random = task.random("refused")
     tokens = task.config.tokens
     words: dict[int, int] = {}
-    head = make_head(task, random, tokens, min(2, tokens), tokens, False)
+    head = make_head(task, random, tokens, min(2, tokens), tokens)
     placed, _ = place_head(task, head, np.arange(tokens), True, False, 0, words)
-    wrong = [{"keys": tokens + 1}, {"keys": 0}, {"queries": tokens + 1}, {"queries": 0}]
+    wrong = [
+        {"keys": tokens + 1}, {"keys": 0}, {"queries": tokens + 1}, {"queries": 0},
+        {"late": 1, "queries": 1}, {"late": 1, "values": 0},
+    ]  # fmt: skip
     good = task.unpack("command", placed.commands[-1])
     refused = [task.pack("command", good | {"head": good["head"] | change}) for change in wrong]
     seen_refused: list[int] = []
@@ -70,8 +76,7 @@ async def heads_that_do_not_fit_are_refused(dut: Any) -> None:
     assert sum(seen_refused) == len(wrong)
     assert seen["command"].cycles[: len(wrong)] == list(range(len(wrong)))
     assert [task.unpack("o", bits)["data"] for bits in seen["o"].items] == head.output.tolist()
-    asked = {address for port in memory.addresses for _, address in port}
-    assert asked <= set(words)
+    assert read(memory) == wanted(placed)
 
 
 async def _count(dut: Any, seen: list[int]) -> None:
@@ -114,6 +119,21 @@ async def check(
     assert [[cycle for cycle, _ in port] for port in memory.addresses] == moves.addresses
     assert memory.answers == moves.answers
     assert seen["o"].cycles == moves.o
+    assert read(memory) == sum((wanted(head) for head in placed), Counter())
+
+
+def read(memory: Memory) -> Counter[int]:
+    """Return how often each transaction was read."""
+    return Counter(address for port in memory.addresses for _, address in port)
+
+
+def wanted(placed: Placed) -> Counter[int]:
+    """Return how often each transaction must be read for a head."""
+    core = placed.core
+    matrices = [core.query, core.key, core.value]
+    if any(query.recompute for query in core.work.queries):
+        matrices.append(core.low)
+    return Counter(address for matrix in matrices for address in matrix.transactions)
 
 
 def place_heads(task: Task, random: np.random.Generator, words: dict[int, int]) -> list[Placed]:
@@ -131,8 +151,10 @@ def place_heads(task: Task, random: np.random.Generator, words: dict[int, int]) 
         gather = bool(random.random() < 0.5)
         queries = min(keys, 5) if gather else int(random.integers(1, 4))
         values = int(random.integers(0, keys + 1)) if random.random() < 0.5 else keys
-        lsb = bool(random.random() < 0.5)
-        head = make_head(task, random, keys, queries, values, lsb)
+        lsb, late = bool(random.random() < 0.5), bool(random.random() < 0.5)
+        if late:
+            queries, values = 1, int(random.integers(0, keys))
+        head = make_head(task, random, keys, queries, values, lsb, late)
         placed, end = place_head(task, head, tokens, lists, gather, base, words)
         found.append(placed)
         base = end + int(random.integers(0, 9))
@@ -174,9 +196,21 @@ def place_head(
         packed = pack_rows(config.converter, matrix, plane)
         _store(config.transaction_bits, words, matrices[name], packed)
         base += config.tokens * matrices[name].size
+    if head.late:
+        kept = _kept_rows(config.rows, tokens, head.lines)
+        matrices["value"] = matrices["value"]._replace(indices=kept)
     lines = -(-len(tokens) // config.rows) if lists else 0
     core = CoreHead(head.work, **matrices, lists=lines)
     return Placed(head, core, _commands(task, head, core, tokens, gather)), base
+
+
+def _kept_rows(rows: int, tokens: np.ndarray, lines: list[tuple[int, int]]) -> list[int | None]:
+    """Return the tokens of the lines that a late head needs, None for a row that is left out."""
+    return [
+        int(tokens[line * rows + lane]) if mask >> lane & 1 else None
+        for line, mask in lines
+        for lane in range(rows)
+    ]
 
 
 def _store(bits: int, words: dict[int, int], matrix: Matrix, rows: list[int]) -> None:
@@ -192,9 +226,7 @@ def _commands(
 ) -> list[int]:
     """Return the lines of the token list, if it changes, and the head."""
     rows = task.config.rows
-    nothing = {
-        "queries": 0, "keys": 0, "values": 0, "lsb": 0, "threshold": 0, "multiplier": 0,
-    }  # fmt: skip
+    nothing = dict.fromkeys(head_fields(head), 0)
     empty = {
         "is_head": 0, "query_base": 0, "key_base": 0, "low_base": 0, "value_base": 0, "gather": 0,
         "head": nothing, "line": 0, "tokens": [],
@@ -206,16 +238,10 @@ def _commands(
         )
         for line in range(core.lists)
     ]
-    wanted = {
-        "queries": len(head.query),
-        "keys": len(head.key),
-        "values": head.values,
-        "lsb": head.lsb,
-        "threshold": head.threshold,
-        "multiplier": head.multiplier,
-    }
     bases = {f"{name}_base": getattr(core, name).base for name in ("query", "key", "low", "value")}
     found.append(
-        task.pack("command", empty | bases | {"is_head": 1, "gather": gather, "head": wanted})
+        task.pack(
+            "command", empty | bases | {"is_head": 1, "gather": gather, "head": head_fields(head)}
+        )
     )
     return found

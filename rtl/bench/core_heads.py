@@ -1,8 +1,9 @@
 """Bench of the core on heads that files hold, such as those of a real model.
 
 Each `*.npz` of the folder that is given holds `query`, `key` and `value`, (heads, tokens, channels)
-signed codes; `multiplier` (heads,); `values`, `lsb` and `threshold`, one number each. The outputs,
-(heads, tokens, channels) exact sums, are written beside it as `NAME.outputs.npy`.
+signed codes; `multiplier` (heads,); `values`, `lsb`, `threshold` and, if V comes late, `late`, one
+number each. The outputs, (heads, tokens, channels) exact sums, are written beside it as
+`NAME.outputs.npy`.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ async def _run_file(dut: Any, task: Task, path: Path) -> None:
             bool(heads["lsb"]),
             int(heads["threshold"]),
             int(heads["multiplier"][number]),
+            bool(heads.get("late", False)),
         )
         one, base = place_head(task, head, tokens, number == 0, True, base, words)
         placed.append(one)

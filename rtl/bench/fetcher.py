@@ -17,7 +17,7 @@ HORIZON = 40_000
 @cocotb.test()
 @cocotb.parametrize(pattern=PATTERNS)
 async def values_and_cycles(dut: Any, pattern: str) -> None:
-    """Matrices of all row sizes: rows in order, gathered, repeated; stalls on every stream."""
+    """Matrices of all row sizes: rows in order, gathered, repeated, left out; stalls everywhere."""
     task = read_task()
     config, random = task.config, task.random(pattern)
     matrices = []
@@ -30,6 +30,8 @@ async def values_and_cycles(dut: Any, pattern: str) -> None:
             indices = sorted(random.choice(4 * rows, rows, replace=False).tolist())
         else:
             indices = random.integers(0, 3, rows).tolist()
+        if random.random() < 0.5:
+            indices = leave_out(random, config.lanes, indices)
         base = int(random.integers(0, 1 << (config.address_bits - 2)))
         matrices.append(Matrix(base, size, indices))
     accepts, answers = zip(
@@ -55,7 +57,7 @@ async def check(
     config, random = task.config, task.random(pattern + " stalls")
     requests = [task.pack("request", {"base": m.base, "size": m.size}) for m in matrices]
     beats = [
-        {"index": rows, "count": len(rows), "last": rows is parts[-1]}
+        {"index": [row or 0 for row in rows], "mask": mask_of(rows), "last": rows is parts[-1]}
         for matrix in matrices
         for parts in [beats_of(config, matrix)]
         for rows in parts
@@ -84,6 +86,21 @@ async def check(
         assert all(address % config.channels == channel for _, address in port)
 
 
+def leave_out(random: np.random.Generator, lanes: int, indices: list[int]) -> list[int | None]:
+    """Return the indices without some, and without whole beats."""
+    share = random.random()
+    empty = random.random(len(indices)) < 0.2  # by beat
+    return [
+        None if random.random() < share or empty[place // lanes] else row
+        for place, row in enumerate(indices)
+    ]
+
+
+def mask_of(rows: list[int | None]) -> int:
+    """Return the lanes of a beat that fetch."""
+    return sum((row is not None) << lane for lane, row in enumerate(rows))
+
+
 def leaving(config: Any, matrices: list[Matrix]) -> list[dict[str, Any]]:
     """Return the row beats that must leave."""
     read, bits = word(config.transaction_bits), config.transaction_bits
@@ -92,7 +109,9 @@ def leaving(config: Any, matrices: list[Matrix]) -> list[dict[str, Any]]:
         parts = beats_of(config, matrix)
         for rows in parts:
             values = [
-                sum(
+                0
+                if row is None
+                else sum(
                     read(matrix.base + row * matrix.size + number) << (number * bits)
                     for number in range(matrix.size)
                 )
@@ -101,7 +120,7 @@ def leaving(config: Any, matrices: list[Matrix]) -> list[dict[str, Any]]:
             found.append(
                 {
                     "data": values + [0] * (config.lanes - len(rows)),
-                    "count": len(rows),
+                    "mask": mask_of(rows),
                     "last": rows is parts[-1],
                 }
             )

@@ -30,16 +30,20 @@ class Head:
     value: np.ndarray
     values: int
     lsb: bool
+    late: bool  # V comes after the selection
     threshold: int
     multiplier: int
     work: HeadWork
     output: np.ndarray  # (queries, channels) exact sums
+    lines: list[tuple[int, int]]  # (number, mask) of V that a late head needs
 
 
 @cocotb.test()
 @cocotb.parametrize(pattern=PATTERNS)
 async def values_and_cycles(dut: Any, pattern: str) -> None:
-    """Heads of all lengths: plain, with local value pruning, with low bits on demand, with both."""
+    """Heads of all lengths: plain, with low bits on demand, with value pruning before or after V
+    is there, with both.
+    """
     task = read_task()
     random = task.random(pattern)
     await check(dut, task, pattern, [random_head(task, random) for _ in range(HEADS)])
@@ -55,7 +59,7 @@ async def arrays_are_busy_on_a_dense_head(dut: Any) -> None:
     task = read_task()
     random = task.random("dense")
     keys = min(128, task.config.tokens)
-    head = make_head(task, random, keys, keys, keys, False)
+    head = make_head(task, random, keys, keys, keys)
     moves = await check(dut, task, "full", [head])
     lines = -(-keys // task.config.rows)
     latency = moves.o[0] - moves.issues[0]
@@ -70,13 +74,22 @@ def random_head(task: Task, random: np.random.Generator) -> Head:
     """Return a head of any kind."""
     tokens = task.config.tokens
     keys = int(random.integers(1, tokens + 1))
+    lsb = bool(random.random() < 0.4)
+    if random.random() < 0.5:
+        return make_head(task, random, keys, 1, int(random.integers(0, keys)), lsb, True)
     queries = int(random.integers(1, min(tokens, 6) + 1))
     kept = int(random.integers(0, keys + 1)) if random.random() < 0.5 else keys
-    return make_head(task, random, keys, queries, kept, bool(random.random() < 0.4))
+    return make_head(task, random, keys, queries, kept, lsb)
 
 
 def make_head(
-    task: Task, random: np.random.Generator, keys: int, queries: int, values: int, lsb: bool
+    task: Task,
+    random: np.random.Generator,
+    keys: int,
+    queries: int,
+    values: int,
+    lsb: bool = False,
+    late: bool = False,
 ) -> Head:
     """Return a head with random operands and a threshold that some of its rows miss."""
     config = task.config
@@ -89,8 +102,10 @@ def make_head(
     coarse = (key >> config.lsb_bits) << config.lsb_bits if lsb else key
     probabilities = softmax_golden(config.softmax, query_key_golden(query, coarse), multiplier)
     threshold = int(np.median(probabilities.max(axis=1))) if random.random() < 0.8 else 0
+    if queries == 1 and random.random() < 0.5:  # it misses its own one
+        threshold = min(threshold + 1, (1 << config.width_bits) - 1)
     operands = (query, key, value)
-    return golden_head(config, operands, values, lsb, threshold, multiplier)
+    return golden_head(config, operands, values, lsb, threshold, multiplier, late)
 
 
 def golden_head(
@@ -100,6 +115,7 @@ def golden_head(
     lsb: bool,
     threshold: int,
     multiplier: int,
+    late: bool = False,
 ) -> Head:
     """Return a head with what it must give, by the blocks' golden functions.
 
@@ -109,6 +125,7 @@ def golden_head(
         values: rows of V that each query keeps.
         lsb: whether K comes in planes.
         threshold, multiplier: of recomputation and softmax.
+        late: whether V comes after the selection.
     """
     query, key, value = operands
     keys = len(key)
@@ -125,21 +142,34 @@ def golden_head(
         output.append(prob_value_golden(np.where(kept, row, 0)[None], value)[0])
         work.append(_work(config, row, values, repeated))
     return Head(
-        query, key, value, values, lsb, threshold, multiplier,
-        HeadWork(keys, work, lsb), np.array(output),
+        query, key, value, values, lsb, late, threshold, multiplier,
+        HeadWork(keys, work, lsb, late), np.array(output),
+        _late_lines(config, probabilities[0], values) if late else [],
     )  # fmt: skip
 
 
 def _work(config: Any, row: np.ndarray, values: int, repeated: bool) -> QueryWork:
     if values >= len(row):
         return QueryWork(repeated)
-    selection = Selection(row, values)
+    lines = [(number, len(of_row)) for number, of_row in _kept_lines(config, row, values).items()]
+    return QueryWork(repeated, passes_cycles(config.topk, Selection(row, values)), lines)
+
+
+def _late_lines(config: Any, row: np.ndarray, values: int) -> list[tuple[int, int]]:
+    return [line for lines in _kept_lines(config, row, values).values() for line in lines]
+
+
+def _kept_lines(config: Any, row: np.ndarray, values: int) -> dict[int, list[tuple[int, int]]]:
+    """Return the lines, (number, mask), of each of the top-k engine's rows that leave it."""
     kept = topk_golden(config.topk, row, values)
-    lines = [
-        (number, max(1, len(set(kept[kept // config.topk_lanes == number] // config.rows))))
-        for number in rows_leaving(config.topk, selection)
-    ]
-    return QueryWork(repeated, passes_cycles(config.topk, selection), lines)
+    found = {}
+    for number in rows_leaving(config.topk, Selection(row, values)):
+        masks: dict[int, int] = {}
+        for index in kept[kept // config.topk_lanes == number].tolist():
+            line, lane = divmod(index, config.rows)
+            masks[line] = masks.get(line, 0) | 1 << lane
+        found[number] = list(masks.items()) or [(0, 0)]
+    return found
 
 
 async def check(dut: Any, task: Task, pattern: str, heads: list[Head]) -> Any:
@@ -148,12 +178,15 @@ async def check(dut: Any, task: Task, pattern: str, heads: list[Head]) -> Any:
     given = {}
     for name in ("head", "query_fill", "key_fill", "value_fill"):
         given[name], _ = stalls(random, pattern, HORIZON)
-    for name in ("lsb", "o"):
+    for name in ("lsb", "late", "o"):
         _, given[name] = stalls(random, pattern, HORIZON)
     sources, asked = _sources(task, heads, given)
     outputs = sum(len(head.output) for head in heads)
-    sinks = {"o": Sink(outputs, given["o"]), "lsb": Sink(asked, given["lsb"])}
+    late = [line for head in heads for line in asked_late(head)]
+    numbers = {"o": outputs, "lsb": asked, "late": len(late)}
+    sinks = {name: Sink(number, given[name]) for name, number in numbers.items()}
     seen = await run(dut, sources, sinks, HORIZON)
+    assert [task.unpack("late", bits) for bits in seen["late"].items] == late
     left = iter(seen["o"].items)
     for head in heads:
         for number, row in enumerate(head.output):
@@ -165,60 +198,78 @@ async def check(dut: Any, task: Task, pattern: str, heads: list[Head]) -> Any:
     return moves
 
 
+def asked_late(head: Head) -> list[dict[str, int]]:
+    """Return the lines of V that a late head asks for."""
+    end = len(head.lines) - 1
+    return [
+        {"line": line, "mask": mask, "last": number == end}
+        for number, (line, mask) in enumerate(head.lines)
+    ]
+
+
+def head_fields(head: Head) -> dict[str, Any]:
+    """Return what the pipeline is told of a head."""
+    return {
+        "queries": len(head.query),
+        "keys": len(head.key),
+        "values": head.values,
+        "lsb": head.lsb,
+        "late": head.late,
+        "threshold": head.threshold,
+        "multiplier": head.multiplier,
+    }
+
+
 def _sources(
     task: Task, heads: list[Head], given: dict[str, list[bool]]
 ) -> tuple[dict[str, Source], int]:
     """Return what is fed, and how often low bits are asked for."""
     items: dict[str, list[int]] = {"head": [], "query_fill": [], "key_fill": [], "value_fill": []}
-    after: dict[int, tuple[str, int]] = {}
-    asked = left = 0
+    after: dict[str, dict[int, tuple[str, int]]] = {name: {} for name in items}
+    asked = told = left = 0
     for number, head in enumerate(heads):
-        items["head"].append(
-            task.pack(
-                "head",
-                {
-                    "queries": len(head.query),
-                    "keys": len(head.key),
-                    "values": head.values,
-                    "lsb": head.lsb,
-                    "threshold": head.threshold,
-                    "multiplier": head.multiplier,
-                },
-            )
-        )
-        keys = items["key_fill"]
+        items["head"].append(task.pack("head", head_fields(head)))
+        keys, values = items["key_fill"], items["value_fill"]
         if number and heads[number - 1].lsb:
-            after[len(keys)] = ("o", left)
-        for name, matrix in (("query", head.query), ("key", head.key), ("value", head.value)):
-            items[f"{name}_fill"] += _lines(task, name, matrix, None)
+            after["key_fill"][len(keys)] = ("o", left)
+        items["query_fill"] += _fills(task, "query", head.query)
+        keys += _fills(task, "key", head.key)
         if any(query.recompute for query in head.work.queries):
             asked += 1
-            after[len(keys)] = ("lsb", asked)
-            keys += _lines(task, "key", head.key, number % 2)
+            after["key_fill"][len(keys)] = ("lsb", asked)
+            keys += _fills(task, "key", head.key, half=number % 2)
+        for place in range(len(head.lines)):
+            told += 1
+            after["value_fill"][len(values) + place] = ("late", told)
+        values += _fills(task, "value", head.value, head.lines)
         left += len(head.output)
-    sources = {
-        name: Source(found, given[name], after if name == "key_fill" else {})
-        for name, found in items.items()
-    }
+    sources = {name: Source(found, given[name], after[name]) for name, found in items.items()}
     return sources, asked
 
 
-def _lines(task: Task, name: str, matrix: np.ndarray, half: int | None) -> list[int]:
-    """Return a matrix line by line; with a half, only its low bits matter."""
+def _fills(
+    task: Task,
+    name: str,
+    matrix: np.ndarray,
+    lines: list[tuple[int, int]] | None = None,
+    half: int | None = None,
+) -> list[int]:
+    """Return a matrix line by line, all or some, noise in other rows; with a half its low bits."""
     rows, config = task.config.rows, task.config
-    count = -(-len(matrix) // rows)
     noise = task.random("noise").integers(-1, 1, (rows, config.channels))
+    parts = [matrix[first : first + rows] for first in range(0, len(matrix), rows)]
+    lines = lines or [(line, (1 << len(part)) - 1) for line, part in enumerate(parts)]
     found = []
-    for line in range(count):
-        part = matrix[line * rows : (line + 1) * rows]
-        data = np.concatenate([part, noise[len(part) :]])
+    for place, (line, mask) in enumerate(lines):
+        data = np.concatenate([parts[line], noise[len(parts[line]) :]])
+        kept = (mask >> np.arange(rows)) & 1
         fields = {
-            "data": data,
-            "mask": (1 << len(part)) - 1,
+            "data": np.where(kept[:, None], data, noise),
+            "mask": mask,
             "line": line,
             "lsb": half is not None,
             "half": half or 0,
-            "last": line == count - 1,
+            "last": place == len(lines) - 1,
         }
         found.append(task.pack(f"{name}_fill", fields))
     return found

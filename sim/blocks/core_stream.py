@@ -21,7 +21,7 @@ class CoreHead:
     work: HeadWork
     query: Matrix
     key: Matrix
-    value: Matrix
+    value: Matrix  # of a late head only the lines that are kept
     low: Matrix  # low bits of K; fetched only if a query is recomputed
     lists: int = 0  # lines of the token list that are written before it
 
@@ -46,9 +46,11 @@ def core_moves(
     """Return when everything moves.
 
     The three matrices of a head are fetched one behind another when nothing else is fetched and
-    each buffer has a free half, low bits when nothing else is fetched; they go before a head. The
-    fetcher begins the cycle after; the next fetch may begin the cycle after the last line is in
-    its buffer. A line of the token list is taken when no head is under way.
+    each buffer has a free half; of a late head only Q and K at first, V when its selection has
+    ended. Low bits and such a V are fetched when nothing else is; they go before a head. While a
+    late head waits for its V only late ones are begun. The fetcher begins the cycle after; the next
+    fetch may begin the cycle after the last line is in its buffer. A line of the token list is
+    taken when no head is under way.
 
     Args:
         config: the core.
@@ -82,6 +84,7 @@ class _CoreRun(PipelineRun):
         self.free = 0  # from when the loader can begin something
         self.fetched: list[tuple[int, int]] = []  # of each head: begun, last line filled
         self.current = -1  # head that the pipeline has
+        self.waiting = 0  # heads whose V has not been fetched
 
     def load(self, head: HeadWork) -> int:
         self.current += 1
@@ -93,13 +96,29 @@ class _CoreRun(PipelineRun):
         return max(taken, filled)
 
     def load_low_bits(self, lines: int, wanted: int) -> int:
-        following = len(self.fetched)
-        is_next = following == self.current + 1 and following < len(self.heads)
-        if is_next and not self.heads[following].lists:
-            start = self._earliest()
-            if start < wanted:
-                self._fetch_head(start)
+        self._fetch_ahead(wanted)
         return self._fetch([self.heads[self.current].low], max(wanted, self.free))
+
+    def load_late_values(self, lines: int, wanted: int) -> int:
+        self._fetch_ahead(wanted)
+        self.waiting -= 1
+        return self._fetch([self.heads[self.current].value], max(wanted, self.free))
+
+    def _fetch_ahead(self, wanted: int) -> None:
+        """Fetch the heads whose fetch begins before something else is wanted."""
+        while self._may_be_next():
+            start = self._earliest()
+            if start >= wanted:
+                return
+            self._fetch_head(start)
+
+    def _may_be_next(self) -> bool:
+        """Tell whether the next head's fetch waits for nothing but room and the loader."""
+        number = len(self.fetched)
+        if number == len(self.heads) or self.heads[number].lists:
+            return False
+        has_room = number - self.config.buffer.halves < len(self.released["key"])
+        return has_room and (self.heads[number].work.late or not self.waiting)
 
     def _earliest(self) -> int:
         """Return when the next head's fetch can begin; lines of the token list come before it."""
@@ -107,17 +126,20 @@ class _CoreRun(PipelineRun):
         for _ in range(self.heads[number].lists):
             taken_from = max(self.free, after(self.moves.o))
             moves.append(next_move(self.offer, after(moves), taken_from))
-        halves = self.config.buffer.halves
-        room = 0
-        if number >= halves:
-            room = max(released[number - halves] for released in self.released.values()) + 1
-        return next_move(self.offer, after(moves), max(self.free, room))
+        return next_move(self.offer, after(moves), max(self.free, self._room(number)))
+
+    def _room(self, number: int) -> int:
+        """Return from when the buffers that a head fills at once have a free half."""
+        before = number - self.config.buffer.halves
+        names = ("query", "key") if self.heads[number].work.late else ("query", "key", "value")
+        return max(self.released[name][before] for name in names) + 1 if before >= 0 else 0
 
     def _fetch_head(self, start: int) -> None:
         head = self.heads[len(self.fetched)]
         self.moves_of_core.command.append(start)
-        filled = self._fetch([head.query, head.key, head.value], start)
-        self.fetched.append((start, filled))
+        matrices = [head.query, head.key] if head.work.late else [head.query, head.key, head.value]
+        self.fetched.append((start, self._fetch(matrices, start)))
+        self.waiting += head.work.late
 
     def _fetch(self, matrices: Sequence[Matrix], start: int) -> int:
         """Fetch matrices from a cycle on; return the cycle in which the last line is filled."""

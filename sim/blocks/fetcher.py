@@ -47,11 +47,17 @@ class FetcherConfig(Config):
 
 
 class Matrix(NamedTuple):
-    """What is fetched: rows of equal size, by index."""
+    """What is fetched: rows of equal size, by index, lane by lane."""
 
     base: int  # first transaction
     size: int  # transactions of a row, which is also the distance of rows
-    indices: Sequence[int]
+    indices: Sequence[int | None]  # None: a lane that fetches nothing
+
+    @property
+    def transactions(self) -> list[int]:
+        """Addresses that are read, row by row."""
+        firsts = [self.base + row * self.size for row in self.indices if row is not None]
+        return [first + number for first in firsts for number in range(self.size)]
 
 
 @dataclass(frozen=True)
@@ -84,8 +90,8 @@ class FetcherMoves:
     rows: list[int] = field(default_factory=list)  # beats of rows
 
 
-def beats_of(config: FetcherConfig, matrix: Matrix) -> list[list[int]]:
-    """Return the row indices beat by beat."""
+def beats_of(config: FetcherConfig, matrix: Matrix) -> list[list[int | None]]:
+    """Return the row indices beat by beat, None for a lane that fetches nothing."""
     lanes = config.lanes
     rows = list(matrix.indices)
     return [rows[first : first + lanes] for first in range(0, len(rows), lanes)]
@@ -94,15 +100,23 @@ def beats_of(config: FetcherConfig, matrix: Matrix) -> list[list[int]]:
 @dataclass
 class _Beat:
     size: int
-    starts: list[int]  # first transaction by lane
-    done: list[int] = field(default_factory=list)  # transactions by lane, of the side that counts
+    starts: dict[int, int]  # first transaction by lane, of the lanes that fetch
+    done: dict[int, int] = field(init=False)  # transactions by lane, of the side that counts
 
     def __post_init__(self) -> None:
-        self.done = [0] * len(self.starts)
+        self.done = dict.fromkeys(self.starts, 0)
 
     @property
     def finished(self) -> bool:
-        return min(self.done) == self.size
+        return all(done == self.size for done in self.done.values())
+
+    def missing(self) -> list[tuple[int, int]]:
+        """Return (lane, next transaction) of the lanes that are not done, the lowest first."""
+        return [
+            (lane, start + self.done[lane])
+            for lane, start in self.starts.items()
+            if self.done[lane] != self.size
+        ]
 
 
 def fetcher_moves(
@@ -117,7 +131,7 @@ def fetcher_moves(
 
     Args:
         config: the fetcher.
-        matrices: one after another; each has at least one row.
+        matrices: one after another; each has at least one index.
         memory: when addresses are taken and data come.
         offer_request, offer_indices, ready: of the sources and the sink, by cycle.
     """
@@ -195,16 +209,11 @@ class _Run:
         grants: dict[int, int] = {}
         if self.issuing is None:
             return grants
-        beat = self.issuing
-        for lane, (start, done) in enumerate(zip(beat.starts, beat.done, strict=True)):
-            channel = (start + done) % self.config.channels
+        for lane, transaction in self.issuing.missing():
+            channel = transaction % self.config.channels
             free = self.address[channel] is None or self.memory.accepts_at(channel, cycle)
-            if (
-                done < beat.size
-                and channel not in grants
-                and free
-                and self.under_way[channel] < self.config.queue_depth
-            ):
+            room = self.under_way[channel] < self.config.queue_depth
+            if channel not in grants and free and room:
                 grants[channel] = lane
         return grants
 
@@ -212,18 +221,17 @@ class _Run:
         beat = self.issuing
         assert beat is not None
         granted = set(grants.values())
-        return all(done + (lane in granted) == beat.size for lane, done in enumerate(beat.done))
+        return all(done + (lane in granted) == beat.size for lane, done in beat.done.items())
 
     def _pops(self) -> list[tuple[int, int]]:
         """Return (lane, channel) of the answers that go into rows."""
         if not self.order:
             return []
-        beat = self.order[0]
         found = []
-        for lane, (start, done) in enumerate(zip(beat.starts, beat.done, strict=True)):
-            channel = (start + done) % self.config.channels
+        for lane, transaction in self.order[0].missing():
+            channel = transaction % self.config.channels
             queue = self.queues[channel]
-            if done < beat.size and queue and queue[0] == lane:
+            if queue and queue[0] == lane:
                 found.append((lane, channel))
         return found
 
@@ -266,5 +274,8 @@ class _Run:
             self.issuing.done[lane] += 1
 
 
-def _beat(matrix: Matrix, rows: Sequence[int]) -> _Beat:
-    return _Beat(matrix.size, [matrix.base + row * matrix.size for row in rows])
+def _beat(matrix: Matrix, rows: Sequence[int | None]) -> _Beat:
+    starts = {
+        lane: matrix.base + row * matrix.size for lane, row in enumerate(rows) if row is not None
+    }
+    return _Beat(matrix.size, starts)

@@ -35,6 +35,8 @@ class HeadWork:
     keys: int
     queries: Sequence[QueryWork]
     lsb: bool = False
+    late: bool = False
+    """one query that selects; V comes after the selection, only the lines that are kept"""
 
     @property
     def selects(self) -> bool:
@@ -50,6 +52,7 @@ class Stalls:
     key_fill: Sequence[bool] = ()
     value_fill: Sequence[bool] = ()
     lsb: Sequence[bool] = ()
+    late: Sequence[bool] = ()
     o: Sequence[bool] = ()
 
 
@@ -62,6 +65,7 @@ class PipelineMoves:
     key_fill: list[int] = field(default_factory=list)
     value_fill: list[int] = field(default_factory=list)
     lsb: list[int] = field(default_factory=list)
+    late: list[int] = field(default_factory=list)
     o: list[int] = field(default_factory=list)
     issues: list[int] = field(default_factory=list)  # first line of each pass of a query
     weighed: list[int] = field(default_factory=list)  # lines into the second array
@@ -73,7 +77,8 @@ def pipeline_moves(
     """Return when everything moves.
 
     Fills of a head with `lsb` are followed by its LSB lines, if any query is recomputed, and the
-    next head's keys are offered only when its last output has left.
+    next head's keys are offered only when its last output has left. A line of V of a late head is
+    offered when it has been asked for.
 
     Args:
         config: the pipeline.
@@ -123,45 +128,50 @@ class PipelineRun:
                     decision = self.load_low_bits(n, decision + 1)
                     has_lsbs = True
                 decision = self._scores(decision + 1, n)
+            cycle = decision + 1 if head.lsb else cycle + n
             last = number == len(head.queries) - 1
-            lines_end = self._values(query, decision, n)
+            if last:
+                self._release(head, cycle, n)
+            lines_end = self._values(query, decision, n, head.late)
             if last:
                 self.released["value"].append(lines_end)
             self._leave(lines_end + READ_TO_ARRAY_CYCLES + self.config.prob_value.latency_cycles)
-            cycle = decision + 1 if head.lsb else cycle + n
-        if head.lsb:  # a cycle to release
-            self.released["key"].append(cycle)
-            self.released["query"].append(cycle)
-            self.idle = cycle + 1
+        if head.lsb:
             self.key_gate = moves.o[-1] + 1
-        else:
-            self.released["key"].append(cycle - 1)
-            self.released["query"].append(cycle - n)
-            self.idle = cycle
         self.was_alone = alone
+
+    def _release(self, head: HeadWork, cycle: int, n: int) -> None:
+        """Note that queries and keys are free; with `lsb` that takes a cycle of its own."""
+        self.released["key"].append(cycle if head.lsb else cycle - 1)
+        self.released["query"].append(cycle if head.lsb else cycle - n)
+        self.idle = cycle + 1 if head.lsb else cycle
 
     def load(self, head: HeadWork) -> int:
         """Fill a head's matrices and take it; return the cycle after which it may start."""
         n = -(-head.keys // self.config.rows)
-        query_lines = -(-len(head.queries) // self.config.rows)
-        filled = [
-            self._fill(name, lines)
-            for name, lines in (("query", query_lines), ("key", n), ("value", n))
-        ]
+        lines = {"query": -(-len(head.queries) // self.config.rows), "key": n, "value": n}
+        if head.late:
+            del lines["value"]
+        filled = [self._fill(name, [0] * number) for name, number in lines.items()]
         taken = next_move(self.stalls.head, after(self.moves.head), self.idle)
         self.moves.head.append(taken)
         return max(taken, *filled)
 
-    def _fill(self, name: str, lines: int) -> int:
-        """Fill a matrix; return the cycle of its last line."""
+    def _fill(self, name: str, lines: Sequence[int]) -> int:
+        """Fill a matrix; return the cycle of its last line.
+
+        Args:
+            name: of the buffer.
+            lines: from when each may be offered.
+        """
         moves: list[int] = getattr(self.moves, f"{name}_fill")
         released = self.released[name]
         number = self.filled[name]
         halves = self.config.buffer.halves
         free = released[number - halves] + 1 if number >= halves else 0
         gate = self.key_gate if name == "key" else 0
-        for _ in range(lines):
-            offered = max(after(moves), gate)
+        for line in lines:
+            offered = max(after(moves), gate, line)
             moves.append(next_move(getattr(self.stalls, f"{name}_fill"), offered, free))
         self.filled[name] += 1
         return moves[-1]
@@ -176,6 +186,14 @@ class PipelineRun:
             moves.append(next_move(self.stalls.key_fill, offered, 0))
         return moves[-1]
 
+    def load_late_values(self, lines: int, wanted: int) -> int:
+        """Tell lines of V from a cycle on and fill them; return the last one's cycle."""
+        asked = wanted - 1
+        for _ in range(lines):
+            asked = first_ready(self.stalls.late, asked + 1)
+            self.moves.late.append(asked)
+        return self._fill("value", [move + 1 for move in self.moves.late[-lines:]])
+
     def _scores(self, first: int, n: int) -> int:
         """Issue a query from a cycle on; return the cycle of its decision."""
         config = self.config
@@ -185,18 +203,26 @@ class PipelineRun:
         self.scaled = max(self.read + division_cycles(config.softmax), self.scaled + 1) + n - 1
         return self.scaled + SCALE_STAGES + 1
 
-    def _values(self, query: QueryWork, decision: int, n: int) -> int:
-        """Return the cycle in which the query's last line of values is asked for."""
+    def _values(self, query: QueryWork, decision: int, n: int, late: bool) -> int:
+        """Return the cycle in which the query's last line of values is read."""
         if not query.kept_lines:
             start = max(decision + 1, self.kept_read + 1)
             self.kept_read = start + n - 1
             self.kept_left = start + n
-            self.moves.weighed += [start + 1 + READ_TO_ARRAY_CYCLES + line for line in range(n)]
-            self.popped = self.kept_left
-            return self.kept_left
+            return self._weigh([start + 1 + line for line in range(n)])
         self.selected = max(decision + 1, self.popped + 1, self.selection_free)
         loaded = self._widen(decision, n)
-        return self._select(query, loaded)
+        reads = self._select(query, loaded)
+        if late:
+            filled = self.load_late_values(len(reads), reads[-1] + 1)
+            reads = [filled + 1 + line for line in range(len(reads))]
+        return self._weigh(reads)
+
+    def _weigh(self, reads: list[int]) -> int:
+        """Read lines of values; return the last one's cycle."""
+        self.moves.weighed += [read + READ_TO_ARRAY_CYCLES for read in reads]
+        self.popped = reads[-1]
+        return self.popped
 
     def _widen(self, decision: int, n: int) -> int:
         """Hand probabilities to the top-k engine; return the cycle of its last row."""
@@ -212,18 +238,18 @@ class PipelineRun:
                 self.wide_taken = max(leaves + 1, self.selected + 1, self.wide_taken + 1)
         return self.wide_taken
 
-    def _select(self, query: QueryWork, loaded: int) -> int:
-        """Return the cycle of the last line that the selection gives."""
+    def _select(self, query: QueryWork, loaded: int) -> list[int]:
+        """Return the cycles of the lines that the selection gives."""
+        leaves = []
         start = loaded + 1 + query.passes_cycles + self.config.topk.pass_overhead_cycles
         end = -1  # of the lines of the row before
         for number, lines in query.kept_lines:
             taken = max(start + number, end)
             start = taken - number
             end = taken + lines
-            self.moves.weighed += [taken + 1 + READ_TO_ARRAY_CYCLES + line for line in range(lines)]
+            leaves += [taken + 1 + line for line in range(lines)]
         self.selection_free = start + query.kept_lines[-1][0] + 1
-        self.popped = end
-        return end
+        return leaves
 
     def _leave(self, pushed: int) -> None:
         self.moves.o.append(first_ready(self.stalls.o, max(pushed + 1, after(self.moves.o))))

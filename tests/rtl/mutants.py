@@ -189,6 +189,12 @@ MUTANTS = (
         **_FETCHER,
     ),
     Mutant(
+        "fetcher: a row is whole without the lanes behind one that fetches nothing",
+        original="missing.append(beat.mask[lane] &",
+        replacement="missing.append(beat.mask[: lane + 1].all() &",
+        **_FETCHER,
+    ),
+    Mutant(
         "line_buffer: the LSBs appear in a read without them",
         original=" & with_lsbs.replicate(low)",
         replacement="",
@@ -229,6 +235,20 @@ MUTANTS = (
         "head_pipeline",
     ),
     Mutant(
+        "scatter: a kept row of probability 0 is not in the mask",
+        "rtl/widen.py",
+        "kept = kept | mine",
+        "kept = kept | (mine & held.data[lane].any())",
+        "head_pipeline",
+    ),
+    Mutant(
+        "late lines: the first one is told before the selection has ended",
+        "rtl/late.py",
+        "m.d.comb += self.i.ready.eq(1)",
+        "m.d.comb += [self.i.ready.eq(1), self.late.valid.eq(self.i.valid)]",
+        "head_pipeline",
+    ),
+    Mutant(
         "core: queries are always gathered",
         "rtl/core.py",
         "Mux(plain, first + lane, listed[lane])",
@@ -238,8 +258,29 @@ MUTANTS = (
     Mutant(
         "core: a head is fetched without room in the buffers",
         "rtl/core.py",
-        "command.is_head & room & fitting)",
+        "command.is_head & has_room & fitting)",
         "command.is_head & fitting)",
+        "core",
+    ),
+    Mutant(
+        "core: a late head's lines are fetched whole",
+        "rtl/core.py",
+        "chosen, late.mask,",
+        "chosen, (1 << config.rows) - 1,",
+        "core",
+    ),
+    Mutant(
+        "core: V of a head overtakes that of a late one",
+        "rtl/core.py",
+        '(room["value"] & ~waiting.valid)',
+        'room["value"]',
+        "core",
+    ),
+    Mutant(
+        "core: a late V is that of the head begun last",
+        "rtl/core.py",
+        "Mux(chosen, waiting.first, wanted.value_base)",
+        "wanted.value_base",
         "core",
     ),
 )

@@ -31,6 +31,20 @@ def test_a_channel_serves_the_lowest_lane_first():
     assert moves.rows == [max(moves.answers[0] + moves.answers[1]) + 2]
 
 
+def test_a_lane_that_fetches_nothing_asks_for_nothing():
+    two = FetcherConfig(lanes=2, channels=2, transaction_bits=16, queue_depth=4, beats=4)
+    matrix = Matrix(0, 2, [None, 1])
+    moves = fetcher_moves(two, [matrix], MemoryTiming(1), [], [], [])
+    assert moves.addresses == [[3], [4]]
+    assert matrix.transactions == [2, 3]
+
+
+def test_a_beat_of_nothing_leaves_the_cycle_after_it_came():
+    moves = fetcher_moves(ONE, [Matrix(0, 1, [None])], MemoryTiming(1), [], [], [])
+    assert moves.indices == [1]
+    assert moves.rows == [2]
+
+
 def test_a_full_queue_stops_the_addresses():
     small = FetcherConfig(lanes=1, channels=1, transaction_bits=16, queue_depth=2, beats=8)
     moves = fetcher_moves(small, [Matrix(0, 1, range(3))], MemoryTiming(20), [], [], [])
