@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
 from amaranth.lib import data, stream, wiring
-from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
+from rtl.cascade import CascadeController
 from rtl.converter import Converter
 from rtl.fetcher import MatrixFetcher
 from rtl.head_pipeline import HeadPipeline, fits
@@ -20,15 +20,20 @@ _QUERY, _KEY, _VALUE, _LOW = range(4)  # what is fetched
 
 
 class SpAttenCore(wiring.Component):
-    """Attention of heads whose Q, K and V lie in memory.
+    """Attention of heads whose Q, K and V lie in memory, with cascade pruning of tokens and heads.
 
-    Commands, in order. `tokens`: a line of the token list, the row numbers of `rows` tokens that
-    are alive; it is taken when no head is under way. `head`: first transactions of Q, K, the low
-    bits of K and V; numbers of `queries`, `keys` and kept `values`; `lsb` and `threshold`, softmax
-    `multiplier`. Rows are gathered by the token list: key and value j are row tokens[j] of their
-    matrices, query j too with `gather`, row j without. Q and V are stored in full width, K as well
-    without `lsb`; with it as a plane of high bits, and one of low bits that is fetched at most once
-    a head, when a query needs it. A row begins at a transaction of its own.
+    Commands, in order. With `is_head` one head is run: its `number` among the heads of the layer;
+    first transactions of Q, K, the low bits of K and V; numbers of `queries`, `keys` and kept
+    `values`; `lsb` and `threshold`, softmax `multiplier`. Rows are gathered by the token list: key
+    and value j are row tokens[j] of their matrices, query j too with `gather`, row j without. Q and
+    V are stored in full width, K as well without `lsb`; with it as a plane of high bits, and one of
+    low bits that is fetched at most once a head, when a query needs it. A row begins at a
+    transaction of its own. A head that is not alive is taken and not run: nothing is fetched, no
+    output comes, and `skipped` is high in that cycle.
+
+    Without `is_head`, `cascade` is a command to the cascade controller (see there), taken when no
+    head is under way: it lists tokens and heads, or keeps the best of them by the importance that
+    the heads' probabilities and outputs add up to; `kept` gives what stays.
 
     One head's matrices are fetched while another is computed. The memory is read through
     `memory_channels` ports, each an address and a data stream with one identifier, as AXI4's; a
@@ -37,29 +42,28 @@ class SpAttenCore(wiring.Component):
     With `late` V is fetched only after the selection, and of V only the rows that are kept. The
     fetch of a head behind such a one waits for that, unless it is late too.
 
-    Queries and keys must be 1 to `tokens`, with `late` one query and fewer values than keys.
-    Another head is taken and not run: nothing is fetched, no output comes, and `refused` is high
-    in the cycle in which it is taken.
+    Queries and keys must be 1 to `tokens`, with `late` one query and fewer values than keys, and
+    the number below `heads`. Another head is taken and not run, as is a cascade command that does
+    not fit: `refused` is high in the cycle in which it is taken.
     """
 
     def __init__(self, config: CoreConfig) -> None:
         self.config = config
         self._fetcher = MatrixFetcher(config.fetcher)
         self._pipeline = HeadPipeline(config)
-        head = self._pipeline.head.payload.shape()
+        self._cascade = CascadeController(config.cascade)
         address = config.address_bits
-        self._number = range(max(2, config.tokens))
         command = data.StructLayout(
             {
                 "is_head": 1,
+                "number": range(max(2, config.heads)),
                 "query_base": address,
                 "key_base": address,
                 "low_base": address,
                 "value_base": address,
                 "gather": 1,
-                "head": head,
-                "line": range(max(2, config.lines)),
-                "tokens": data.ArrayLayout(self._number, config.rows),
+                "head": self._pipeline.head.payload.shape(),
+                "cascade": self._cascade.command.payload.shape(),
             }
         )
         super().__init__(
@@ -68,28 +72,31 @@ class SpAttenCore(wiring.Component):
                 "ar": Out(stream.Signature(address)).array(config.memory_channels),
                 "r": In(stream.Signature(config.transaction_bits)).array(config.memory_channels),
                 "o": Out(stream.Signature(self._pipeline.o.payload.shape())),
+                "kept": Out(stream.Signature(self._cascade.kept.payload.shape())),
                 "refused": Out(1),
+                "skipped": Out(1),
             }
         )
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        config = self.config
         m.submodules.fetcher = fetcher = self._fetcher
         m.submodules.pipeline = pipeline = self._pipeline
-        for channel in range(config.memory_channels):
+        m.submodules.cascade = cascade = self._cascade
+        for channel in range(self.config.memory_channels):
             wiring.connect(m, fetcher.ar[channel], wiring.flipped(self.ar[channel]))
             wiring.connect(m, wiring.flipped(self.r[channel]), fetcher.r[channel])
         wiring.connect(m, pipeline.o, wiring.flipped(self.o))
-        loader = _Loader(m, self, fetcher, pipeline)
-        self._fill(m, fetcher, pipeline, loader)
+        wiring.connect(m, cascade.kept, wiring.flipped(self.kept))
+        loader = _Loader(m, self)
+        self._fill(m, loader)
+        self._weigh(m, loader)
         return m
 
-    def _fill(
-        self, m: Module, fetcher: MatrixFetcher, pipeline: HeadPipeline, loader: _Loader
-    ) -> None:
+    def _fill(self, m: Module, loader: _Loader) -> None:
         """Add the way of fetched lines through the converter into the buffers."""
         m.submodules.converter = converter = Converter(self.config.converter)
+        fetcher, pipeline = self._fetcher, self._pipeline
         lines, rows = loader.lines, fetcher.o.payload
         going = Signal(lines.first.shape())  # of the line in the converter
         mask = Signal(self.config.rows)
@@ -124,170 +131,208 @@ class SpAttenCore(wiring.Component):
                 m.d.comb += converter.o.ready.eq(fill.ready)
         m.d.comb += loader.filled.eq(converter.o.valid & converter.o.ready & going.last)
 
+    def _weigh(self, m: Module, loader: _Loader) -> None:
+        """Let the cascade controller see probabilities and outputs; it takes them at once, since
+        it does nothing else while a head is under way.
+        """
+        final, output, cascade = self._pipeline.final, self.o, self._cascade
+        m.d.comb += [
+            cascade.probabilities.valid.eq(final.valid),
+            cascade.probabilities.payload.eq(final.row),
+            cascade.outputs.valid.eq(output.valid & output.ready),
+            cascade.outputs.payload.data.eq(output.payload.data.as_value()),
+            cascade.outputs.payload.last.eq(output.payload.last),
+            cascade.outputs.payload.head.eq(loader.number),
+        ]
+
 
 class _Loader:
-    """Decides what is fetched, and gathers rows by the token list.
+    """Takes commands, decides what is fetched, and gathers rows by the token list.
 
     One thing at a time: the matrices of a head, of a late one without V; the low bits of one; the
     lines of V that a late one needs.
 
     Attributes:
         lines: where each line that is under way belongs.
+        number: of the head whose outputs come.
         filled: to be driven: the last line of a matrix goes into its buffer.
     """
 
-    def __init__(
-        self, m: Module, core: SpAttenCore, fetcher: MatrixFetcher, pipeline: HeadPipeline
-    ) -> None:
+    def __init__(self, m: Module, core: SpAttenCore) -> None:
         self.core, config = core, core.config
-        numbers = range(max(2, config.lines))
         self.filled = Signal()
+        numbers = range(max(2, config.lines))
         place = data.StructLayout({"what": 2, "plane": 2, "line": numbers, "half": 1, "last": 1})
         self.lines = Queue(m, place, config.beats + 1, "lines")
+        self.wanted = Signal(core.command.payload.shape())  # the head whose matrices are fetched
+        self.busy = Signal()
+        self.starts, self.refills, self.chooses = Signal(), Signal(), Signal()
+        self._take_commands(m)
+        self._queue_heads(m)
+        self._plan(m)
+        self._ask(m)
+        self._index(m)
+
+    def _take_commands(self, m: Module) -> None:
+        """Take a head when it can be fetched, a cascade command when no head is under way."""
+        core, config = self.core, self.core.config
+        pipeline, cascade = core._pipeline, core._cascade
         command, head = core.command.payload, core.command.payload.head
-        wanted = Signal(command.shape())  # the head whose matrices are fetched
-        heads = Queue(m, head.shape(), 3, "heads")
-        layout = data.StructLayout({"base": config.address_bits, "keys": head.keys.shape()})
-        lows = Queue(m, layout, 3, "lows")
-        low = Signal(layout)  # of the head that the pipeline has taken
-        m.d.comb += [
-            pipeline.head.valid.eq(heads.valid),
-            pipeline.head.payload.eq(heads.first),
-            heads.pop.eq(heads.valid & pipeline.head.ready),
-            lows.pop.eq(heads.pop),
-        ]
-        with m.If(heads.pop):
-            m.d.sync += low.eq(lows.first)
-        under_way = Signal(range(8))  # heads
+        # at most `results` heads have outputs to come, and the buffers' halves hold others
+        most = config.results + config.buffer.halves
+        numbers = Queue(m, command.number.shape(), most, "numbers")
         ends = core.o.valid & core.o.ready & core.o.payload.last
-        starts, lists, refills, chooses = Signal(), Signal(), Signal(), Signal()
-        m.d.sync += under_way.eq(under_way + starts - ends)
-
+        self.number = numbers.first
         # heads whose V has to wait for their selection; bases of V
-        waiting = Queue(m, config.address_bits, 3, "waiting")
-        chosen = Signal()  # lines of V are fetched that a selection has chosen
-        late = pipeline.late.payload
-
-        # what is fetched, from the first kind to the last
-        busy, fetching = Signal(), Signal(range(4))  # matrices that are not yet in their buffers
-        asking, sending, end = Signal(2), Signal(2), Signal(2)  # of requests, indices; the last
-        asked_all, sent_all = Signal(), Signal()
-        line, half = Signal(numbers), Signal()
+        self.waiting = waiting = Queue(m, config.address_bits, 3, "waiting")
         room = {
             name: getattr(pipeline, f"{name}_stored") != config.buffer.halves
             for name in ("query", "key", "value")
         }
-        free = ~busy & ~pipeline.lsb.valid & ~pipeline.late.valid
-        has_room = Signal()  # for what a head begins with
-        fitting = fits(head, config.tokens)
+        free, has_room = Signal(), Signal()  # has_room: for what a head begins with
+        fitting, alive = Signal(), Signal()
+        offers, offers_head = Signal(), Signal()
         m.d.comb += [
+            free.eq(~self.busy & ~pipeline.lsb.valid & ~pipeline.late.valid & cascade.idle),
             has_room.eq(
                 room["query"] & room["key"] & (head.late | (room["value"] & ~waiting.valid))
             ),
-            starts.eq(free & core.command.valid & command.is_head & has_room & fitting),
-            lists.eq(free & core.command.valid & ~command.is_head & (under_way == 0)),
-            core.refused.eq(free & core.command.valid & command.is_head & ~fitting),
-            core.command.ready.eq(starts | lists | core.refused),
-            pipeline.lsb.ready.eq(~busy),
-            refills.eq(pipeline.lsb.valid & ~busy),
-            chooses.eq(pipeline.late.valid & ~busy),
-            heads.push.eq(starts),
+            fitting.eq(fits(head, config.tokens) & (command.number < config.heads)),
+            alive.eq(cascade.alive.bit_select(command.number, 1)),
+            offers.eq(free & core.command.valid),
+            offers_head.eq(offers & command.is_head),
+            self.starts.eq(offers_head & has_room & fitting & alive),
+            core.skipped.eq(offers_head & fitting & ~alive),
+            cascade.command.valid.eq(offers & ~command.is_head & ~numbers.valid),
+            cascade.command.payload.eq(command.cascade),
+            core.refused.eq((offers_head & ~fitting) | cascade.refused),
+            core.command.ready.eq(
+                self.starts
+                | core.skipped
+                | (offers_head & ~fitting)
+                | (cascade.command.valid & cascade.command.ready)
+            ),
+            pipeline.lsb.ready.eq(~self.busy),
+            self.refills.eq(pipeline.lsb.valid & ~self.busy),
+            self.chooses.eq(pipeline.late.valid & ~self.busy),
+            numbers.push.eq(self.starts),
+            numbers.entering.eq(command.number),
+            numbers.pop.eq(ends),
+            waiting.push.eq(self.starts & head.late),
+            waiting.entering.eq(command.value_base),
+        ]
+        with m.If(self.starts):
+            m.d.sync += self.wanted.eq(command)
+
+    def _queue_heads(self, m: Module) -> None:
+        """Hand heads to the pipeline, and know where the low bits of the one that it has are."""
+        core, config = self.core, self.core.config
+        command, head = core.command.payload, core.command.payload.head
+        pipeline = core._pipeline
+        heads = Queue(m, head.shape(), 3, "heads")
+        layout = data.StructLayout({"base": config.address_bits, "keys": head.keys.shape()})
+        lows = Queue(m, layout, 3, "lows")
+        self.low = Signal(layout)
+        m.d.comb += [
+            pipeline.head.valid.eq(heads.valid),
+            pipeline.head.payload.eq(heads.first),
+            heads.push.eq(self.starts),
             heads.entering.eq(head),
-            lows.push.eq(starts),
+            heads.pop.eq(heads.valid & pipeline.head.ready),
+            lows.push.eq(self.starts),
             lows.entering.base.eq(command.low_base),
             lows.entering.keys.eq(head.keys),
-            waiting.push.eq(starts & head.late),
-            waiting.entering.eq(command.value_base),
-            waiting.pop.eq(self.filled & chosen),
+            lows.pop.eq(heads.pop),
         ]
-        first_kind, last_kind = Signal(2), Signal(2)
+        with m.If(heads.pop):
+            m.d.sync += self.low.eq(lows.first)
+
+    def _plan(self, m: Module) -> None:
+        """Know what is fetched: from one kind of matrix to another, in requests and in indices."""
+        command = self.core.command.payload
+        self.chosen = Signal()  # lines of V are fetched that a selection has chosen
+        self.asking, self.sending, self.end = Signal(2), Signal(2), Signal(2)
+        self.asked_all, self.sent_all = Signal(), Signal()
+        self.line = Signal(range(max(2, self.core.config.lines)))
+        fetching = Signal(range(4))  # matrices that are not yet in their buffers
+        first, last = Signal(2), Signal(2)  # kinds
         m.d.comb += [
-            first_kind.eq(Mux(starts, _QUERY, Mux(refills, _LOW, _VALUE))),
-            last_kind.eq(Mux(starts, Mux(head.late, _KEY, _VALUE), first_kind)),
+            first.eq(Mux(self.starts, _QUERY, Mux(self.refills, _LOW, _VALUE))),
+            last.eq(Mux(self.starts, Mux(command.head.late, _KEY, _VALUE), first)),
+            self.waiting.pop.eq(self.filled & self.chosen),
         ]
-        with m.If(starts | refills | chooses):
+        with m.If(self.starts | self.refills | self.chooses):
             m.d.sync += [
-                busy.eq(1),
-                chosen.eq(chooses),
-                fetching.eq(last_kind - first_kind + 1),
-                asking.eq(first_kind),
-                sending.eq(first_kind),
-                end.eq(last_kind),
-                asked_all.eq(0),
-                sent_all.eq(0),
-                line.eq(0),
+                self.busy.eq(1),
+                self.chosen.eq(self.chooses),
+                fetching.eq(last - first + 1),
+                self.asking.eq(first),
+                self.sending.eq(first),
+                self.end.eq(last),
+                self.asked_all.eq(0),
+                self.sent_all.eq(0),
+                self.line.eq(0),
             ]
-        with m.If(starts):
-            m.d.sync += wanted.eq(command)
-        with m.If(refills):
-            m.d.sync += half.eq(pipeline.lsb.payload.half)
         with m.If(self.filled):
             m.d.sync += fetching.eq(fetching - 1)
             with m.If(fetching == 1):
-                m.d.sync += busy.eq(0)
+                m.d.sync += self.busy.eq(0)
 
-        # requests
-        value_base = Mux(chosen, waiting.first, wanted.value_base)
-        bases = Array([wanted.query_base, wanted.key_base, value_base, low.base])
+    def _ask(self, m: Module) -> None:
+        """Send the requests: where a matrix begins and how long its rows are."""
+        config, wanted, request = self.core.config, self.wanted, self.core._fetcher.request
+        value_base = Mux(self.chosen, self.waiting.first, wanted.value_base)
+        bases = Array([wanted.query_base, wanted.key_base, value_base, self.low.base])
         full, high, few = (config.row_transactions(plane) for plane in (FULL, MSB, LSB))
         sizes = Array([Const(full, 8), Mux(wanted.head.lsb, high, full), Const(full, 8), few])
         m.d.comb += [
-            fetcher.request.valid.eq(busy & ~asked_all),
-            fetcher.request.payload.base.eq(bases[asking]),
-            fetcher.request.payload.size.eq(sizes[asking]),
+            request.valid.eq(self.busy & ~self.asked_all),
+            request.payload.base.eq(bases[self.asking]),
+            request.payload.size.eq(sizes[self.asking]),
         ]
-        with m.If(fetcher.request.valid & fetcher.request.ready):
-            m.d.sync += asking.eq(asking + 1)
-            with m.If(asking == end):
-                m.d.sync += asked_all.eq(1)
+        with m.If(request.valid & request.ready):
+            m.d.sync += self.asking.eq(self.asking + 1)
+            with m.If(self.asking == self.end):
+                m.d.sync += self.asked_all.eq(1)
 
-        # indices
-        current = Mux(chosen, late.line, line)
-        listed = self._token_list(m, lists, current)
-        counts = Array([wanted.head.queries, wanted.head.keys, wanted.head.keys, low.keys])
+    def _index(self, m: Module) -> None:
+        """Send the row indices line by line, by the token list or in order."""
+        core, config, wanted = self.core, self.core.config, self.wanted
+        pipeline, cascade, beat = core._pipeline, core._cascade, core._fetcher.i
+        late, entering = pipeline.late.payload, self.lines.entering
+        counts = Array([wanted.head.queries, wanted.head.keys, wanted.head.keys, self.low.keys])
         planes = Array([Const(FULL, 2), Mux(wanted.head.lsb, MSB, FULL), Const(FULL, 2), LSB])
         shift = (config.rows - 1).bit_length()
-        first, left = Signal(head.keys.shape()), Signal(head.keys.shape())
-        last, moves = Signal(), Signal()
-        plain = (sending == _QUERY) & ~wanted.gather
+        first, left = Signal(wanted.head.keys.shape()), Signal(wanted.head.keys.shape())
+        last, moves, half = Signal(), Signal(), Signal()
+        plain = (self.sending == _QUERY) & ~wanted.gather
+        with m.If(self.refills):
+            m.d.sync += half.eq(pipeline.lsb.payload.half)
         m.d.comb += [
-            first.eq(line << shift),
-            left.eq(counts[sending] - first),
-            last.eq(Mux(chosen, late.last, left <= config.rows)),
-            fetcher.i.valid.eq(busy & ~sent_all),
-            pipeline.late.ready.eq(chosen & moves),
-            fetcher.i.payload.mask.eq(
-                Mux(chosen, late.mask, Cat(left > lane for lane in range(config.rows)))
+            cascade.line.eq(Mux(self.chosen, late.line, self.line)),
+            first.eq(self.line << shift),
+            left.eq(counts[self.sending] - first),
+            last.eq(Mux(self.chosen, late.last, left <= config.rows)),
+            beat.valid.eq(self.busy & ~self.sent_all),
+            beat.payload.mask.eq(
+                Mux(self.chosen, late.mask, Cat(left > lane for lane in range(config.rows)))
             ),
-            fetcher.i.payload.last.eq(last),
-            moves.eq(fetcher.i.valid & fetcher.i.ready),
+            beat.payload.last.eq(last),
+            moves.eq(beat.valid & beat.ready),
+            pipeline.late.ready.eq(self.chosen & moves),
             self.lines.push.eq(moves),
-            self.lines.entering.what.eq(sending),
-            self.lines.entering.plane.eq(planes[sending]),
-            self.lines.entering.line.eq(current),
-            self.lines.entering.half.eq(half),
-            self.lines.entering.last.eq(last),
+            entering.what.eq(self.sending),
+            entering.plane.eq(planes[self.sending]),
+            entering.line.eq(cascade.line),
+            entering.half.eq(half),
+            entering.last.eq(last),
         ]
         for lane in range(config.rows):
-            m.d.comb += fetcher.i.payload.index[lane].eq(Mux(plain, first + lane, listed[lane]))
+            listed = cascade.line_numbers[lane]
+            m.d.comb += beat.payload.index[lane].eq(Mux(plain, first + lane, listed))
         with m.If(moves):
-            m.d.sync += line.eq(Mux(last, 0, line + 1))
+            m.d.sync += self.line.eq(Mux(last, 0, self.line + 1))
             with m.If(last):
-                m.d.sync += sending.eq(sending + 1)
-                with m.If(sending == end):
-                    m.d.sync += sent_all.eq(1)
-
-    def _token_list(self, m: Module, writes: Value, line: Value) -> list[Value]:
-        """Add the list of tokens; return the row numbers of a line."""
-        config, command = self.core.config, self.core.command.payload
-        width = len(Value.cast(command.tokens[0]))
-        memory = Memory(shape=config.rows * width, depth=config.lines, init=[])
-        m.submodules.tokens = memory
-        write, read = memory.write_port(), memory.read_port(domain="comb")
-        m.d.comb += [
-            write.addr.eq(command.line),
-            write.data.eq(command.tokens.as_value()),
-            write.en.eq(writes),
-            read.addr.eq(line),
-        ]
-        return [read.data.word_select(lane, width) for lane in range(config.rows)]
+                m.d.sync += self.sending.eq(self.sending + 1)
+                with m.If(self.sending == self.end):
+                    m.d.sync += self.sent_all.eq(1)

@@ -15,6 +15,7 @@ from rtl.query_key import QueryKey
 from rtl.queue import Queue
 from rtl.requant import RequantDecision
 from rtl.softmax import Softmax
+from rtl.streams import row_layout
 from rtl.topk import TopK
 from rtl.widen import Scatter, Widen
 from sim.blocks.head_pipeline import HeadPipelineConfig
@@ -40,7 +41,8 @@ class HeadPipeline(wiring.Component):
 
     `lsb` asks, once a head at most, that the low bits of its K be filled into the given half; the
     line marked `last` tells that they are there. Outputs are exact sums, `channels` a query.
-    `..._stored` tell how many matrices each buffer holds.
+    `..._stored` tell how many matrices each buffer holds. `final` shows each row of probabilities,
+    before any selection, in the cycle in which it is final.
     """
 
     def __init__(self, config: HeadPipelineConfig) -> None:
@@ -54,9 +56,8 @@ class HeadPipeline(wiring.Component):
             {"queries": tokens, "keys": tokens, "values": tokens, "lsb": 1, "late": 1,
              "threshold": config.width_bits, "multiplier": multiplier}
         )  # fmt: skip
-        sums = data.ArrayLayout(
-            signed(2 * config.width_bits + ProbValue.ROWS_LOG2), config.channels
-        )
+        sums = data.ArrayLayout(signed(config.prob_value.sum_bits), config.channels)
+        final = data.StructLayout({"valid": 1, "row": row_layout(config.rows, config.width_bits)})
         fills = {
             f"{name}_fill": In(stream.Signature(buffer.fill.payload.shape()))
             for name, buffer in self._buffers.items()
@@ -71,6 +72,7 @@ class HeadPipeline(wiring.Component):
                 "lsb": Out(stream.Signature(data.StructLayout({"half": 1}))),
                 "late": Out(stream.Signature(late_layout(config.rows, config.lines))),
                 "o": Out(stream.Signature(data.StructLayout({"data": sums, "last": 1}))),
+                "final": Out(final),
             }
         )
 
@@ -88,6 +90,10 @@ class HeadPipeline(wiring.Component):
         self._connect_scores(m, query_key, softmax)
         wiring.connect(m, softmax.o, requant.i)
 
+        m.d.comb += [
+            self.final.valid.eq(requant.o.valid & requant.o.ready),
+            self.final.row.eq(requant.o.payload),
+        ]
         issue = _Issue(m, self, query_key, softmax, requant)
         lines = self._value_lines(m, requant, issue)
         self._weigh(m, lines, prob_value, issue)

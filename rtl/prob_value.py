@@ -29,8 +29,6 @@ class ProbValue(wiring.Component):
     while the lines of the one before are in the pipeline, so it costs no cycle.
     """
 
-    ROWS_LOG2 = 10
-    """Logarithm of the rows of a query that cannot overflow a sum."""
     STAGES = 3
     """Registers without delay."""
 
@@ -55,7 +53,7 @@ class ProbValue(wiring.Component):
                 "last": 1,
             }
         )
-        sums = data.ArrayLayout(signed(2 * width + self.ROWS_LOG2), lanes)
+        sums = data.ArrayLayout(signed(config.sum_bits), lanes)
         super().__init__(
             {
                 "request": In(stream.Signature(request)),
@@ -97,7 +95,7 @@ class ProbValue(wiring.Component):
             m.d.sync += self.o.valid.eq(valid & last)
         with m.If(moves & valid):
             m.d.sync += begins.eq(last)
-            width = 2 * self.config.width_bits + self.ROWS_LOG2
+            width = self.config.sum_bits
             added = [Mux(begins, 0, held[lane]) + sums[lane] for lane in lanes]
             m.d.sync += held.as_value().eq(Cat(*(fitted(total, width) for total in added)))
         m.d.comb += self.o.payload.data.eq(held)

@@ -256,17 +256,21 @@ def output_rows(config: CascadeConfig, random: np.random.Generator) -> list[Outp
 
 def pack_command(task: Task, command: Command) -> int:
     """Return a command as payload."""
-    lanes = task.config.lanes
-    fields = {
+    return task.pack("command", command_fields(task.config, command))
+
+
+def command_fields(config: CascadeConfig, command: Command) -> dict[str, Any]:
+    """Return a command's fields; those that its kind does not have are zero."""
+    zeros = [0] * config.lanes
+    return {
         "kind": command.kind,
         "row": command.row,
-        "numbers": command.numbers or [0] * lanes,
-        "importance": command.importance or [0] * lanes,
+        "numbers": command.numbers or zeros,
+        "importance": command.importance or zeros,
         "alive": sum(bit << lane for lane, bit in enumerate(command.alive)),
         "count": command.count,
         "keep": command.keep,
     }
-    return task.pack("command", fields)
 
 
 def _pack_probabilities(task: Task, row: Any, last: bool) -> int:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Any
 
 import cocotb
@@ -11,29 +10,22 @@ import numpy as np
 from cocotb.triggers import FallingEdge
 
 from rtl.bench.drive import PATTERNS, Memory, Sink, Source, run, stalls
-from rtl.bench.head_pipeline import Head, head_fields, make_head
+from rtl.bench.head_pipeline import make_head
+from rtl.bench.host import Host
 from rtl.bench.task import Task, read_task
-from sim.blocks.converter import FULL, LSB, MSB, pack_rows
-from sim.blocks.core_stream import CoreHead, core_moves
-from sim.blocks.fetcher import Matrix, MemoryTiming
+from sim.blocks.cascade_stream import first_idle
+from sim.blocks.core_stream import CoreMoves, CoreStalls, core_moves
+from sim.blocks.fetcher import MemoryTiming
 
-HEADS = 18
 HORIZON = 200_000
-
-
-@dataclass(frozen=True)
-class Placed:
-    """A head and its commands."""
-
-    head: Head
-    core: CoreHead
-    commands: list[int]
 
 
 @cocotb.test()
 @cocotb.parametrize(pattern=PATTERNS)
 async def values_and_cycles(dut: Any, pattern: str) -> None:
-    """Heads over lists of tokens that shrink, with and without selection, low bits and late V."""
+    """Heads under a cascade of tokens and heads, with and without local value pruning, low bits,
+    late V; lists that the host writes anew.
+    """
     task = read_task()
     random = task.random(pattern)
     channels = task.config.memory_channels
@@ -41,207 +33,140 @@ async def values_and_cycles(dut: Any, pattern: str) -> None:
         *(stalls(random, pattern, HORIZON) for _ in range(channels)), strict=True
     )
     timing = MemoryTiming(int(random.integers(1, 40)), accepts, answers)
-    words: dict[int, int] = {}
-    placed = place_heads(task, random, words)
-    await check(dut, task, pattern, timing, placed, words)
+    host = random_program(task, random, heads=52 if task.config.tokens < 64 else 20)
+    await check(dut, host, pattern, timing)
 
 
 @cocotb.test()
-async def heads_that_do_not_fit_are_refused(dut: Any) -> None:
-    """Too many keys, no keys, too many queries, late V that cannot be: taken, refused and not run;
-    the next one is.
+async def what_does_not_fit_is_refused(dut: Any) -> None:
+    """Heads with too many keys, no keys, too many queries, late V that cannot be, no such number,
+    a token list beyond the last: taken, refused and not run; the next head is.
     """
     task = read_task()
     random = task.random("refused")
-    tokens = task.config.tokens
-    words: dict[int, int] = {}
+    tokens, payload = task.config.tokens, task.layouts["command"]
+    host = Host(task)
+    host.list_tokens(np.arange(tokens))
     head = make_head(task, random, tokens, min(2, tokens), tokens)
-    placed, _ = place_head(task, head, np.arange(tokens), True, False, 0, words)
+    host.run_head(head, 0, gather=False)
+    good = task.unpack("command", host.commands[-1])
     wrong = [
-        {"keys": tokens + 1}, {"keys": 0}, {"queries": tokens + 1}, {"queries": 0},
-        {"late": 1, "queries": 1}, {"late": 1, "values": 0},
+        good | {"head": good["head"] | change}
+        for change in (
+            {"keys": tokens + 1}, {"keys": 0}, {"queries": tokens + 1}, {"queries": 0},
+            {"late": 1, "queries": 1}, {"late": 1, "values": 0},
+        )
     ]  # fmt: skip
-    good = task.unpack("command", placed.commands[-1])
-    refused = [task.pack("command", good | {"head": good["head"] | change}) for change in wrong]
+    if 1 << payload["number"].width > task.config.heads:
+        wrong.append(good | {"number": task.config.heads})
+    cascade = good["cascade"] | {"kind": 2, "count": tokens + 1}
+    wrong.append(good | {"is_head": 0, "cascade": cascade})
     seen_refused: list[int] = []
-    cocotb.start_soon(_count(dut, seen_refused))
-    memory = Memory(task.config.memory_channels, MemoryTiming(3), lambda address: words[address])
+    cocotb.start_soon(note(dut, "refused", seen_refused))
+    memory = Memory(task.config.memory_channels, MemoryTiming(3), host.words.__getitem__)
+    refused = [task.pack("command", fields) for fields in wrong]
     seen = await run(
         dut,
-        {"command": Source([*refused, *placed.commands])},
-        {"o": Sink(len(head.output))},
+        {"command": Source([*refused, *host.commands])},
+        {"o": Sink(len(host.outputs)), "kept": Sink(0)},
         HORIZON,
         memory,
     )
     assert sum(seen_refused) == len(wrong)
-    assert seen["command"].cycles[: len(wrong)] == list(range(len(wrong)))
-    assert [task.unpack("o", bits)["data"] for bits in seen["o"].items] == head.output.tolist()
-    assert read(memory) == wanted(placed)
+    first = first_idle(task.config.cascade)
+    assert seen["command"].cycles[: len(wrong)] == list(range(first, first + len(wrong)))
+    assert outputs_of(task, seen["o"].items) == host.outputs
+    assert reads(memory) == host.transactions
 
 
-async def _count(dut: Any, seen: list[int]) -> None:
-    """Note `refused` in every cycle."""
-    while True:
-        await FallingEdge(dut.clk)
-        seen.append(int(dut.refused.value))
+def random_program(task: Task, random: np.random.Generator, heads: int) -> Host:
+    """Return layers of a few heads with selections between them; at last all that stayed is shown.
+
+    Every list is shuffled, so that the tokens of a line lie anywhere in memory.
+    """
+    config = task.config
+    host = Host(task)
+    host.list_tokens(random.permutation(config.tokens))
+    while len(host.heads) < heads:
+        for _ in range(int(random.integers(1, 6))):
+            run_any_head(host, random)
+        if random.random() < 0.3 or not host.tokens.size or not host.state.alive.any():
+            kept = int(random.integers(1, config.tokens + 1))
+            tokens = random.permutation(config.tokens)[:kept]
+            host.list_tokens(tokens, random.integers(0, 4000, kept))
+            alive = random.random(config.heads) < 0.7
+            host.list_heads(alive.astype(np.int64), random.integers(0, 99, config.heads))
+        if random.random() < 0.7:
+            host.select_tokens(_share(random, len(host.tokens)))
+        if random.random() < 0.7:
+            host.select_heads(_share(random, int(host.state.alive.sum())))
+    host.select_tokens(len(host.tokens))
+    host.select_heads(config.heads)
+    return host
 
 
-async def check(
-    dut: Any,
-    task: Task,
-    pattern: str,
-    timing: MemoryTiming,
-    placed: list[Placed],
-    words: dict[int, int],
-) -> None:
-    """Run heads one after another; compare outputs and every cycle on every port."""
+def _share(random: np.random.Generator, number: int) -> int:
+    """Return how many stay: most of them, or seldom any number."""
+    return int(random.integers(0 if random.random() < 0.1 else number // 2, number + 1))
+
+
+def run_any_head(host: Host, random: np.random.Generator) -> None:
+    """Run a head of any kind on the tokens of the list, if there is one."""
+    keys = len(host.tokens)
+    if not keys:
+        return
+    gather = bool(random.random() < 0.5)
+    queries = min(keys, 5) if gather else int(random.integers(1, 4))
+    values = int(random.integers(0, keys + 1)) if random.random() < 0.5 else keys
+    lsb, late = bool(random.random() < 0.5), bool(random.random() < 0.5)
+    if late:
+        queries, values = 1, int(random.integers(0, keys))
+    head = make_head(host.task, random, keys, queries, values, lsb, late)
+    host.run_head(head, int(random.integers(0, host.config.heads)), gather)
+
+
+async def check(dut: Any, host: Host, pattern: str, timing: MemoryTiming) -> CoreMoves:
+    """Run a program; compare outputs, what is kept, and every cycle on every port."""
+    task = host.task
     random = task.random(pattern + " stalls")
     offer, ready = stalls(random, pattern, HORIZON)
-    memory = Memory(task.config.memory_channels, timing, lambda address: words[address])
-    outputs = [row for head in placed for row in head.head.output]
-    lasts = [
-        number == len(head.head.output) - 1
-        for head in placed
-        for number in range(len(head.head.output))
-    ]
-    commands = [command for head in placed for command in head.commands]
+    given = CoreStalls(offer, ready, stalls(random, pattern, HORIZON)[1])
+    memory = Memory(task.config.memory_channels, timing, host.words.__getitem__)
+    skipped: list[int] = []
+    cocotb.start_soon(note(dut, "skipped", skipped))
     seen = await run(
         dut,
-        {"command": Source(commands, offer)},
-        {"o": Sink(len(outputs), ready)},
+        {"command": Source(host.commands, given.command)},
+        {"o": Sink(len(host.outputs), given.o), "kept": Sink(len(host.kept), given.kept)},
         HORIZON,
         memory,
     )
-    for bits, row, last in zip(seen["o"].items, outputs, lasts, strict=True):
-        assert task.unpack("o", bits) == {"data": row.tolist(), "last": last}
-    moves = core_moves(task.config, [head.core for head in placed], timing, offer, ready)
+    assert outputs_of(task, seen["o"].items) == host.outputs
+    assert [task.unpack("kept", bits) for bits in seen["kept"].items] == host.kept
+    assert sum(skipped) == host.skipped
+    moves = core_moves(task.config, host.heads, timing, given, host.ending)
     assert seen["command"].cycles == moves.command
     assert [[cycle for cycle, _ in port] for port in memory.addresses] == moves.addresses
     assert memory.answers == moves.answers
     assert seen["o"].cycles == moves.o
-    assert read(memory) == sum((wanted(head) for head in placed), Counter())
+    assert seen["kept"].cycles == moves.kept
+    assert reads(memory) == host.transactions
+    return moves
 
 
-def read(memory: Memory) -> Counter[int]:
+def outputs_of(task: Task, items: list[int]) -> list[tuple[list[int], bool]]:
+    """Return outputs as a host expects them."""
+    rows = [task.unpack("o", bits) for bits in items]
+    return [(row["data"], bool(row["last"])) for row in rows]
+
+
+def reads(memory: Memory) -> Counter[int]:
     """Return how often each transaction was read."""
     return Counter(address for port in memory.addresses for _, address in port)
 
 
-def wanted(placed: Placed) -> Counter[int]:
-    """Return how often each transaction must be read for a head."""
-    core = placed.core
-    matrices = [core.query, core.key, core.value]
-    if any(query.recompute for query in core.work.queries):
-        matrices.append(core.low)
-    return Counter(address for matrix in matrices for address in matrix.transactions)
-
-
-def place_heads(task: Task, random: np.random.Generator, words: dict[int, int]) -> list[Placed]:
-    """Return heads of all kinds; every third one comes with another list of tokens."""
-    config = task.config
-    tokens = np.arange(config.tokens)
-    found: list[Placed] = []
-    base = 0
-    for number in range(HEADS):
-        lists = number % 3 == 0
-        if lists:
-            kept = int(random.integers(1, config.tokens + 1)) if number else config.tokens
-            tokens = np.sort(random.choice(config.tokens, kept, replace=False))
-        keys = len(tokens)
-        gather = bool(random.random() < 0.5)
-        queries = min(keys, 5) if gather else int(random.integers(1, 4))
-        values = int(random.integers(0, keys + 1)) if random.random() < 0.5 else keys
-        lsb, late = bool(random.random() < 0.5), bool(random.random() < 0.5)
-        if late:
-            queries, values = 1, int(random.integers(0, keys))
-        head = make_head(task, random, keys, queries, values, lsb, late)
-        placed, end = place_head(task, head, tokens, lists, gather, base, words)
-        found.append(placed)
-        base = end + int(random.integers(0, 9))
-    return found
-
-
-def place_head(
-    task: Task,
-    head: Head,
-    tokens: np.ndarray,
-    lists: bool,
-    gather: bool,
-    base: int,
-    words: dict[int, int],
-) -> tuple[Placed, int]:
-    """Put a head's rows into memory from a transaction on; return it and the first free one.
-
-    Args:
-        task: the core.
-        head: operands of the tokens that are alive.
-        tokens: their row numbers.
-        lists: whether the token list is written before the head.
-        gather: whether queries are tokens of the list, else rows from 0 on.
-        base: first transaction.
-        words: memory, address -> transaction.
-    """
-    config = task.config
-    queries = len(head.query)
-    rows = tokens[:queries] if gather else np.arange(queries)
-    parts = {
-        "query": (head.query, rows, FULL),
-        "key": (head.key, tokens, MSB if head.lsb else FULL),
-        "value": (head.value, tokens, FULL),
-        "low": (head.key, tokens, LSB),
-    }
-    matrices = {}
-    for name, (matrix, indices, plane) in parts.items():
-        matrices[name] = Matrix(base, config.row_transactions(plane), indices.tolist())
-        packed = pack_rows(config.converter, matrix, plane)
-        _store(config.transaction_bits, words, matrices[name], packed)
-        base += config.tokens * matrices[name].size
-    if head.late:
-        kept = _kept_rows(config.rows, tokens, head.lines)
-        matrices["value"] = matrices["value"]._replace(indices=kept)
-    lines = -(-len(tokens) // config.rows) if lists else 0
-    core = CoreHead(head.work, **matrices, lists=lines)
-    return Placed(head, core, _commands(task, head, core, tokens, gather)), base
-
-
-def _kept_rows(rows: int, tokens: np.ndarray, lines: list[tuple[int, int]]) -> list[int | None]:
-    """Return the tokens of the lines that a late head needs, None for a row that is left out."""
-    return [
-        int(tokens[line * rows + lane]) if mask >> lane & 1 else None
-        for line, mask in lines
-        for lane in range(rows)
-    ]
-
-
-def _store(bits: int, words: dict[int, int], matrix: Matrix, rows: list[int]) -> None:
-    """Put rows into memory, transaction by transaction."""
-    for index, row in zip(matrix.indices, rows, strict=True):
-        for part in range(matrix.size):
-            word = (row >> (part * bits)) & ((1 << bits) - 1)
-            words[matrix.base + index * matrix.size + part] = word
-
-
-def _commands(
-    task: Task, head: Head, core: CoreHead, tokens: np.ndarray, gather: bool
-) -> list[int]:
-    """Return the lines of the token list, if it changes, and the head."""
-    rows = task.config.rows
-    nothing = dict.fromkeys(head_fields(head), 0)
-    empty = {
-        "is_head": 0, "query_base": 0, "key_base": 0, "low_base": 0, "value_base": 0, "gather": 0,
-        "head": nothing, "line": 0, "tokens": [],
-    }  # fmt: skip
-    found = [
-        task.pack(
-            "command",
-            empty | {"line": line, "tokens": tokens[line * rows : (line + 1) * rows].tolist()},
-        )
-        for line in range(core.lists)
-    ]
-    bases = {f"{name}_base": getattr(core, name).base for name in ("query", "key", "low", "value")}
-    found.append(
-        task.pack(
-            "command", empty | bases | {"is_head": 1, "gather": gather, "head": head_fields(head)}
-        )
-    )
-    return found
+async def note(dut: Any, name: str, seen: list[int]) -> None:
+    """Note a signal in every cycle."""
+    while True:
+        await FallingEdge(dut.clk)
+        seen.append(int(getattr(dut, name).value))

@@ -14,8 +14,9 @@ from typing import Any
 import cocotb
 import numpy as np
 
-from rtl.bench.core import check, place_head
+from rtl.bench.core import check
 from rtl.bench.head_pipeline import golden_head
+from rtl.bench.host import Host
 from rtl.bench.task import Task, read_task
 from sim.blocks.fetcher import MemoryTiming
 
@@ -31,9 +32,8 @@ async def outputs_are_the_golden_functions(dut: Any) -> None:
 async def _run_file(dut: Any, task: Task, path: Path) -> None:
     with np.load(path) as given:
         heads = {name: given[name] for name in given.files}
-    words: dict[int, int] = {}
-    placed, base = [], 0
-    tokens = np.arange(heads["key"].shape[1])
+    host = Host(task)
+    host.list_tokens(np.arange(heads["key"].shape[1]))
     for number in range(len(heads["query"])):
         operands = (heads["query"][number], heads["key"][number], heads["value"][number])
         head = golden_head(
@@ -45,7 +45,7 @@ async def _run_file(dut: Any, task: Task, path: Path) -> None:
             int(heads["multiplier"][number]),
             bool(heads.get("late", False)),
         )
-        one, base = place_head(task, head, tokens, number == 0, True, base, words)
-        placed.append(one)
-    await check(dut, task, "full", MemoryTiming(20), placed, words)
-    np.save(path.with_suffix(".outputs.npy"), np.array([one.head.output for one in placed]))
+        host.run_head(head, number % task.config.heads, gather=True)
+    await check(dut, host, "full", MemoryTiming(20))
+    outputs = np.array([row for row, _ in host.outputs])
+    np.save(path.with_suffix(".outputs.npy"), outputs.reshape(heads["value"].shape))

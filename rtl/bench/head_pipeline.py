@@ -35,6 +35,7 @@ class Head:
     multiplier: int
     work: HeadWork
     output: np.ndarray  # (queries, channels) exact sums
+    probabilities: np.ndarray  # (queries, keys), before any selection
     lines: list[tuple[int, int]]  # (number, mask) of V that a late head needs
 
 
@@ -143,7 +144,7 @@ def golden_head(
         work.append(_work(config, row, values, repeated))
     return Head(
         query, key, value, values, lsb, late, threshold, multiplier,
-        HeadWork(keys, work, lsb, late), np.array(output),
+        HeadWork(keys, work, lsb, late), np.array(output), probabilities,
         _late_lines(config, probabilities[0], values) if late else [],
     )  # fmt: skip
 

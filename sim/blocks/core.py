@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
+from sim.blocks.cascade import CascadeConfig
 from sim.blocks.converter import FULL, ConverterConfig
 from sim.blocks.fetcher import FetcherConfig
 from sim.blocks.head_pipeline import HeadPipelineConfig
 
 
 class CoreConfig(HeadPipelineConfig):
-    """Size of a core: those of the head pipeline, and of the path from memory."""
+    """Size of a core: those of the head pipeline, the path from memory, the cascade controller."""
 
     memory_channels: int = Field(16, ge=1, le=64)
     """memory channels, a power of 2 (paper: 16)"""
@@ -22,6 +23,10 @@ class CoreConfig(HeadPipelineConfig):
     """lines of rows that may be under way"""
     address_bits: int = Field(32, ge=4, le=48)
     """bits of an address in transactions"""
+    heads: int = Field(16, ge=1, le=256)
+    """heads of a layer, whose importance is kept (GPT-2 Medium, BERT-Large: 16)"""
+    importance_bits: int = Field(32, ge=1, le=47)
+    """bits of the importance of a token or a head"""
 
     @model_validator(mode="after")
     def _channels_interleave(self) -> CoreConfig:
@@ -30,6 +35,19 @@ class CoreConfig(HeadPipelineConfig):
                 f"Core memory_channels must be a power of 2, not {self.memory_channels}"
             )
         return self
+
+    @property
+    def cascade(self) -> CascadeConfig:
+        return CascadeConfig(
+            lanes=self.topk_lanes,
+            rows=self.rows,
+            channels=self.channels,
+            tokens=self.tokens,
+            heads=self.heads,
+            prob_bits=self.width_bits,
+            value_bits=self.prob_value.sum_bits,
+            importance_bits=self.importance_bits,
+        )
 
     @property
     def converter(self) -> ConverterConfig:

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from sim.blocks.cascade_stream import (
+    KEPT_TO_IDLE_CYCLES,
+    SETTLED_CYCLES,
+    SelectionWork,
+    first_idle,
+    selection_moves,
+)
 from sim.blocks.core import CoreConfig
 from sim.blocks.fetcher import Matrix, MemoryTiming, fetcher_moves
 from sim.blocks.handshake import next_move
@@ -12,6 +19,14 @@ from sim.blocks.head_pipeline_stream import HeadWork, PipelineRun, Stalls, after
 
 FETCHED_TO_FILLED_CYCLES = 1
 """a line leaves the fetcher to its writing into a buffer: the converter"""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A command that fetches nothing: one to the cascade controller, or a head that is not run."""
+
+    cascades: bool
+    selection: SelectionWork | None = None
 
 
 @dataclass(frozen=True)
@@ -23,7 +38,7 @@ class CoreHead:
     key: Matrix
     value: Matrix  # of a late head only the lines that are kept
     low: Matrix  # low bits of K; fetched only if a query is recomputed
-    lists: int = 0  # lines of the token list that are written before it
+    before: Sequence[Step] = ()  # commands before it
 
 
 @dataclass
@@ -32,16 +47,26 @@ class CoreMoves:
 
     command: list[int] = field(default_factory=list)
     o: list[int] = field(default_factory=list)
+    kept: list[int] = field(default_factory=list)
     addresses: list[list[int]] = field(default_factory=list)  # by memory channel
     answers: list[list[int]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class CoreStalls:
+    """By cycle: when commands may be offered, when outputs and what is kept are taken."""
+
+    command: Sequence[bool] = ()
+    o: Sequence[bool] = ()
+    kept: Sequence[bool] = ()
 
 
 def core_moves(
     config: CoreConfig,
     heads: Sequence[CoreHead],
     memory: MemoryTiming,
-    offer: Sequence[bool],
-    ready: Sequence[bool],
+    stalls: CoreStalls,
+    ending: Sequence[Step] = (),
 ) -> CoreMoves:
     """Return when everything moves.
 
@@ -49,17 +74,19 @@ def core_moves(
     each buffer has a free half; of a late head only Q and K at first, V when its selection has
     ended. Low bits and such a V are fetched when nothing else is; they go before a head. While a
     late head waits for its V only late ones are begun. The fetcher begins the cycle after; the next
-    fetch may begin the cycle after the last line is in its buffer. A line of the token list is
-    taken when no head is under way.
+    fetch may begin the cycle after the last line is in its buffer. A command to the cascade
+    controller is taken when no head is under way, all others only while the controller is idle.
 
     Args:
         config: the core.
         heads: in order.
         memory: its ports.
-        offer, ready: of the commands' source and of the outputs' sink, by cycle.
+        stalls: of the commands' source and of the sinks.
+        ending: commands behind the last head.
     """
-    run = _CoreRun(config, heads, memory, offer, ready)
+    run = _CoreRun(config, heads, memory, stalls, ending)
     run.run([head.work for head in heads])
+    run.take_steps()
     run.moves_of_core.o = run.moves.o
     return run.moves_of_core
 
@@ -72,23 +99,50 @@ class _CoreRun(PipelineRun):
         config: CoreConfig,
         heads: Sequence[CoreHead],
         memory: MemoryTiming,
-        offer: Sequence[bool],
-        ready: Sequence[bool],
+        stalls: CoreStalls,
+        ending: Sequence[Step],
     ) -> None:
-        super().__init__(config, Stalls(o=ready))
-        self.core, self.heads, self.memory, self.offer = config, heads, memory, offer
+        super().__init__(config, Stalls(o=stalls.o))
+        self.core, self.heads, self.memory, self.core_stalls = config, heads, memory, stalls
         channels = config.memory_channels
         self.moves_of_core = CoreMoves(
             addresses=[[] for _ in range(channels)], answers=[[] for _ in range(channels)]
         )
+        self.steps = [*([*head.before] for head in heads), [*ending]]  # that are left, by head
         self.free = 0  # from when the loader can begin something
+        self.cascade_idle = first_idle(config.cascade)  # from when
         self.fetched: list[tuple[int, int]] = []  # of each head: begun, last line filled
         self.current = -1  # head that the pipeline has
         self.waiting = 0  # heads whose V has not been fetched
 
+    def take_steps(self, limit: int | None = None) -> bool:
+        """Take the commands before the next head; tell whether there are none left.
+
+        Args:
+            limit: cycle from which on something else goes first, while a head is under way.
+        """
+        steps, moves = self.steps[len(self.fetched)], self.moves_of_core
+        while steps:
+            step = steps[0]
+            begun = max(self.free, self.cascade_idle)
+            if step.cascades and self.moves.o:
+                begun = max(begun, self.moves.o[-1] + SETTLED_CYCLES)
+            taken = next_move(self.core_stalls.command, after(moves.command), begun)
+            if limit is not None and (step.cascades or taken >= limit):
+                return False
+            moves.command.append(taken)
+            if step.selection:
+                moves.kept += selection_moves(
+                    self.core.cascade, step.selection, taken, self.core_stalls.kept
+                )
+                self.cascade_idle = moves.kept[-1] + KEPT_TO_IDLE_CYCLES
+            del steps[0]
+        return True
+
     def load(self, head: HeadWork) -> int:
         self.current += 1
         if len(self.fetched) == self.current:
+            self.take_steps()
             self._fetch_head(self._earliest())
         begun, filled = self.fetched[self.current]
         taken = max(begun + 1, self.idle)
@@ -105,8 +159,8 @@ class _CoreRun(PipelineRun):
         return self._fetch([self.heads[self.current].value], max(wanted, self.free))
 
     def _fetch_ahead(self, wanted: int) -> None:
-        """Fetch the heads whose fetch begins before something else is wanted."""
-        while self._may_be_next():
+        """Take commands and fetch heads whose fetch begins before something else is wanted."""
+        while self.take_steps(wanted) and self._may_be_next():
             start = self._earliest()
             if start >= wanted:
                 return
@@ -115,18 +169,16 @@ class _CoreRun(PipelineRun):
     def _may_be_next(self) -> bool:
         """Tell whether the next head's fetch waits for nothing but room and the loader."""
         number = len(self.fetched)
-        if number == len(self.heads) or self.heads[number].lists:
+        if number == len(self.heads):
             return False
         has_room = number - self.config.buffer.halves < len(self.released["key"])
         return has_room and (self.heads[number].work.late or not self.waiting)
 
     def _earliest(self) -> int:
-        """Return when the next head's fetch can begin; lines of the token list come before it."""
-        number, moves = len(self.fetched), self.moves_of_core.command
-        for _ in range(self.heads[number].lists):
-            taken_from = max(self.free, after(self.moves.o))
-            moves.append(next_move(self.offer, after(moves), taken_from))
-        return next_move(self.offer, after(moves), max(self.free, self._room(number)))
+        """Return when the next head's fetch can begin."""
+        begun = max(self.free, self.cascade_idle, self._room(len(self.fetched)))
+        moves = self.moves_of_core.command
+        return next_move(self.core_stalls.command, after(moves), begun)
 
     def _room(self, number: int) -> int:
         """Return from when the buffers that a head fills at once have a free half."""

@@ -72,6 +72,11 @@ class ProbValueUnitConfig(Config):
     max_rows_per_cycle: int = Field(8, ge=1)
     """probabilities that enter together, a power of 2 (paper: 8)"""
 
+    @property
+    def sum_bits(self) -> int:
+        """Bits of a sum, signed: of up to 1,024 rows it is exact, beyond them it may wrap."""
+        return 2 * self.width_bits + 10
+
 
 def query_key_golden(query: IntArray, keys: IntArray) -> IntArray:
     """Return exact integer scores, (queries, keys), of (queries, dim) times (keys, dim)."""

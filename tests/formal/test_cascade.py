@@ -60,9 +60,7 @@ class Selects(StreamHarness):
         ]
         # numbers say where a token stood, so a token is known when it leaves
         for lane in range(LANES):
-            m.d.comb += Assume(
-                (number >= 2) | (payload.numbers[lane] == (payload.row << 1) + lane)
-            )
+            m.d.comb += Assume((number >= 2) | (payload.numbers[lane] == (payload.row << 1) + lane))
         sums = [Signal(2, name=f"sum_{token}") for token in range(TOKENS_HELD)]
         first = Signal()  # row of the query that comes
         begun = counter(m, moves(rows), "rows")
