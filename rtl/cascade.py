@@ -87,81 +87,28 @@ class CascadeController(wiring.Component):
 
     def elaborate(self, platform: Any) -> Module:
         m = Module()
-        config = self.config
+        config, command = self.config, self.command.payload
         m.submodules.sums = sums = ImportanceAccumulator(config.token_importance)
         m.submodules.topk = topk = TopK(config.topk)
         heads = _Heads(m, self)
-        command = self.command.payload
         between = Signal()  # no query has begun whose last row has not come
-        takes, fits, of_tokens = Signal(), Signal(), Signal()
+        takes, fits = Signal(), Signal()
         row_limits = {TOKENS: config.list_rows, HEADS: config.head_rows}
         beyond = Cat((command.kind == kind) & (command.row >= n) for kind, n in row_limits.items())
+        too_many = (command.kind == SELECT_TOKENS) & (command.count > config.tokens)
         m.d.comb += [
+            fits.eq(~beyond.any() & ~too_many),
             self.command.ready.eq(self.idle & heads.settled & between),
             takes.eq(self.command.valid & self.command.ready),
-            fits.eq(
-                ~beyond.any() & ((command.kind != SELECT_TOKENS) | (command.count <= config.tokens))
-            ),
             self.refused.eq(takes & ~fits),
-        ]
-        self._add_probabilities(m, sums, takes, between)
-        m.d.comb += [
             heads.takes_rows.eq(self.idle & ~takes),
             heads.listed.eq(takes & fits & (command.kind == HEADS)),
         ]
-
-        # a selection: sums to the engine, what it keeps to the list
-        selects = takes & fits & (command.kind >= SELECT_TOKENS)
-        feed = Signal(range(config.head_rows + 1))  # row of heads that is fed
-        feeding, flushes = Signal(), Signal()
-        most = Mux(command.keep > heads.number_alive, heads.number_alive, command.keep)
-        m.d.comb += [
-            topk.request.valid.eq(selects),
-            topk.request.payload.k.eq(Mux(command.kind == SELECT_HEADS, most, command.keep)),
-            heads.row.eq(feed),
-        ]
-        with m.If(feeding):
-            m.d.comb += [topk.i.valid.eq(1), topk.i.payload.eq(heads.sums)]
-        with m.Else():
-            m.d.comb += [
-                topk.i.valid.eq(sums.o.valid),
-                *(
-                    topk.i.payload.data[lane].eq(sums.o.payload.data[lane])
-                    for lane in range(config.lanes)
-                ),
-                topk.i.payload.count.eq(sums.o.payload.count),
-                topk.i.payload.last.eq(sums.o.payload.last),
-                sums.o.ready.eq(topk.i.ready),
-            ]
-        self._keep(m, topk, sums, heads, of_tokens, takes & fits, flushes)
-        kept_last = self.kept.valid & self.kept.ready & self.kept.payload.last
-        with m.FSM(init="CLEAR"):
-            with m.State("CLEAR"):  # of the sums, after reset
-                with m.If(sums.command.ready):
-                    m.next = "IDLE"
-            with m.State("IDLE"):
-                m.d.comb += self.idle.eq(1)
-                m.d.sync += feed.eq(0)
-                with m.If(selects):
-                    m.d.sync += of_tokens.eq(command.kind == SELECT_TOKENS)
-                    with m.If(command.kind == SELECT_TOKENS):
-                        m.next = "COLLECT"
-                    with m.Else():
-                        m.next = "FEED"
-            with m.State("FEED"):
-                m.d.comb += feeding.eq(1)
-                m.d.sync += feed.eq(feed + 1)
-                with m.If(feed == config.head_rows - 1):
-                    m.d.comb += heads.drops_all.eq(1)
-                    m.next = "COLLECT"
-            with m.State("COLLECT"):
-                with m.If(kept_last):
-                    m.next = "APPEND"
-            with m.State("APPEND"):
-                m.next = "FLUSH"
-            with m.State("FLUSH"):
-                m.d.comb += flushes.eq(1)
-                m.next = "IDLE"
+        self._add_probabilities(m, sums, takes, between)
+        phase = _Phase(m, self, sums, heads, takes & fits)
+        self._feed(m, topk, sums, heads, phase)
+        old = self._list_tokens(m, topk, sums, phase, takes & fits)
+        self._leave(m, topk, heads, phase, old)
         return m
 
     def _add_probabilities(
@@ -183,76 +130,96 @@ class CascadeController(wiring.Component):
         with m.If(self.probabilities.valid & self.probabilities.ready):
             m.d.sync += position.eq(Mux(row.last, 0, position + config.rows))
 
-    def _keep(
-        self, m: Module, topk: TopK, sums: ImportanceAccumulator, heads: _Heads,
-        of_tokens: Value, takes: Value, flushes: Value,
-    ) -> None:  # fmt: skip
-        """Add the token list, and the way of what is kept to it and to `kept`."""
-        config, command, kept = self.config, self.command.payload, topk.o.payload
-        lanes, bits = config.lanes, config.importance_bits
-        number_bits = len(Value.cast(command.numbers[0]))
-        memory = Memory(shape=lanes * number_bits, depth=config.list_rows, init=[])
-        m.submodules.tokens = memory
-        write = memory.write_port()
-        old, asked = (memory.read_port(domain="comb") for _ in range(2))
-        parts = lanes // config.rows
+    def _feed(
+        self, m: Module, topk: TopK, sums: ImportanceAccumulator, heads: _Heads, phase: _Phase
+    ) -> None:
+        """Add the way of sums to the engine: those of tokens as they are dumped, or of heads."""
+        command, entering = self.command.payload, topk.i.payload
+        most = Mux(command.keep > heads.number_alive, heads.number_alive, command.keep)
         m.d.comb += [
-            old.addr.eq(kept.index[0] >> self._shift),
-            asked.addr.eq(self.line >> (parts - 1).bit_length()),
-            self.line_numbers.as_value().eq(
-                asked.data.word_select(
-                    self.line[: (parts - 1).bit_length()] if parts > 1 else 0,
-                    config.rows * number_bits,
-                )
-            ),
+            topk.request.valid.eq(phase.selects),
+            topk.request.payload.k.eq(Mux(command.kind == SELECT_HEADS, most, command.keep)),
         ]
-
-        # what leaves the engine, with the numbers of tokens
-        moves = self.kept.valid & self.kept.ready
-        numbers, importance = self.kept.payload.number, self.kept.payload.importance
-        pairs = []
-        for lane in range(lanes):
-            used = kept.count > lane
-            place = kept.index[lane][: self._shift] if self._shift else 0
-            listed = old.data.word_select(place, number_bits)
+        with m.If(phase.feeds):
+            m.d.comb += [topk.i.valid.eq(1), entering.eq(heads.sums)]
+        with m.Else():
+            row = sums.o.payload
             m.d.comb += [
-                numbers[lane].eq(Mux(used, Mux(of_tokens, listed, kept.index[lane]), 0)),
-                importance[lane].eq(kept.data[lane][:bits]),
+                topk.i.valid.eq(sums.o.valid),
+                entering.count.eq(row.count),
+                entering.last.eq(row.last),
+                sums.o.ready.eq(topk.i.ready),
             ]
-            pairs.append(Cat(numbers[lane], importance[lane]))
+            for lane in range(self.config.lanes):
+                m.d.comb += entering.data[lane].eq(row.data[lane])
+
+    def _leave(self, m: Module, topk: TopK, heads: _Heads, phase: _Phase, old: Value) -> None:
+        """Add the way of what the engine keeps to `kept`, and of heads to those that are alive.
+
+        Args:
+            m, topk, heads, phase: as in `elaborate`.
+            old: row of the list of which the engine shows what it keeps.
+        """
+        kept, leaving = topk.o.payload, self.kept.payload
+        number_bits = len(Value.cast(leaving.number[0]))
         m.d.comb += [
             self.kept.valid.eq(topk.o.valid),
             topk.o.ready.eq(self.kept.ready),
-            self.kept.payload.count.eq(kept.count),
-            self.kept.payload.last.eq(kept.last),
-            heads.keeps.eq(moves & ~of_tokens),
-            heads.kept.eq(Cat(Mux(kept.count > lane, 1, 0) for lane in range(lanes))),
+            leaving.count.eq(kept.count),
+            leaving.last.eq(kept.last),
+            heads.keeps.eq(phase.keeps & ~phase.of_tokens),
         ]
-        for lane in range(lanes):
-            m.d.comb += heads.kept_numbers[lane].eq(numbers[lane])
-
-        # packed into rows of the list and of the sums; or a row that is commanded
-        packer = Packer(m, "packer", lanes, number_bits + bits, config.list_rows)
-        m.d.sync += packer.appends.eq(moves & of_tokens)
-        with m.If(moves):
-            m.d.sync += [packer.entering.eq(Cat(*pairs)), packer.number.eq(kept.count)]
-        row = Signal(lanes * (number_bits + bits))
-        m.d.comb += row.eq(Mux(packer.writes, packer.full, packer.pending))
-        leftover = flushes & (packer.count != 0)
-        m.d.comb += packer.clears.eq(flushes)
-        with m.If(packer.writes | leftover):
+        for lane in range(self.config.lanes):
+            used, number = kept.count > lane, leaving.number[lane]
+            place = kept.index[lane][: self._shift] if self._shift else 0
+            listed = old.word_select(place, number_bits)
             m.d.comb += [
+                number.eq(Mux(used, Mux(phase.of_tokens, listed, kept.index[lane]), 0)),
+                leaving.importance[lane].eq(kept.data[lane][: self.config.importance_bits]),
+                heads.kept[lane].eq(used),
+                heads.kept_numbers[lane].eq(number),
+            ]
+
+    def _list_tokens(
+        self, m: Module, topk: TopK, sums: ImportanceAccumulator, phase: _Phase, takes: Value
+    ) -> Value:
+        """Add the token list, which is written, with its sums, by commands and by selections.
+
+        Returns:
+            The row of which the engine shows what it keeps.
+        """
+        config, command, load = self.config, self.command.payload, sums.command.payload
+        number_bits = len(Value.cast(command.numbers[0]))
+        memory = Memory(shape=config.lanes * number_bits, depth=config.list_rows, init=[])
+        m.submodules.tokens = memory
+        write = memory.write_port()
+        old, asked = (memory.read_port(domain="comb") for _ in range(2))
+        part_bits = (config.lanes // config.rows - 1).bit_length()  # of a row's lines
+        part = self.line[:part_bits] if part_bits else 0
+        m.d.comb += [
+            old.addr.eq(topk.o.payload.index[0] >> self._shift),
+            asked.addr.eq(self.line >> part_bits),
+            self.line_numbers.as_value().eq(
+                asked.data.word_select(part, config.rows * number_bits)
+            ),
+        ]
+        packer = self._pack(m, phase)
+        leftover = phase.flushes & (packer.count != 0)
+        with m.If(packer.writes | leftover):
+            row = Signal.like(packer.full)
+            m.d.comb += [
+                row.eq(Mux(packer.writes, packer.full, packer.pending)),
                 write.en.eq(1),
                 write.addr.eq(packer.row),
                 sums.command.valid.eq(1),
-                sums.command.payload.kind.eq(LOAD),
-                sums.command.payload.row.eq(packer.row),
+                load.kind.eq(LOAD),
+                load.row.eq(packer.row),
             ]
-            for lane in range(lanes):
-                pair = row.word_select(lane, number_bits + bits)
+            for lane in range(config.lanes):
+                pair = row.word_select(lane, number_bits + config.importance_bits)
                 m.d.comb += [
                     write.data.word_select(lane, number_bits).eq(pair[:number_bits]),
-                    sums.command.payload.sums[lane].eq(pair[number_bits:]),
+                    load.sums[lane].eq(pair[number_bits:]),
                 ]
         with m.Else():
             listed = takes & (command.kind == TOKENS)
@@ -262,11 +229,75 @@ class CascadeController(wiring.Component):
                 write.addr.eq(command.row),
                 write.data.eq(command.numbers.as_value()),
                 sums.command.valid.eq(listed | dumps),
-                sums.command.payload.kind.eq(Mux(listed, LOAD, DUMP)),
-                sums.command.payload.count.eq(command.count),
-                sums.command.payload.row.eq(command.row),
-                sums.command.payload.sums.eq(command.importance),
+                load.kind.eq(Mux(listed, LOAD, DUMP)),
+                load.count.eq(command.count),
+                load.row.eq(command.row),
+                load.sums.eq(command.importance),
             ]
+        return old.data
+
+    def _pack(self, m: Module, phase: _Phase) -> Packer:
+        """Add what joins the tokens that leave, numbers with sums, to rows of the list."""
+        config, leaving = self.config, self.kept.payload
+        pairs = [
+            Cat(leaving.number[lane], leaving.importance[lane]) for lane in range(config.lanes)
+        ]
+        packer = Packer(m, "packer", config.lanes, len(pairs[0]), config.list_rows)
+        m.d.comb += packer.clears.eq(phase.flushes)
+        m.d.sync += packer.appends.eq(phase.keeps & phase.of_tokens)
+        with m.If(phase.keeps):
+            m.d.sync += [packer.entering.eq(Cat(*pairs)), packer.number.eq(leaving.count)]
+        return packer
+
+
+class _Phase:
+    """What is done: nothing, or a selection step by step.
+
+    Attributes:
+        selects: a selection begins. of_tokens: it is one of tokens.
+        feeds: a row of heads goes to the engine. keeps: a row leaves.
+        flushes: what is left of the list is written; the last step.
+    """
+
+    def __init__(
+        self, m: Module, core: CascadeController, sums: ImportanceAccumulator, heads: _Heads,
+        takes: Value,
+    ) -> None:  # fmt: skip
+        command, kept = core.command.payload, core.kept
+        self.selects, self.feeds, self.keeps, self.flushes = (
+            Signal(name=name) for name in ("selects", "feeds", "keeps", "flushes")
+        )
+        self.of_tokens = Signal(name="of_tokens")
+        tokens = command.kind == SELECT_TOKENS
+        m.d.comb += [
+            self.selects.eq(takes & (tokens | (command.kind == SELECT_HEADS))),
+            self.keeps.eq(kept.valid & kept.ready),
+        ]
+        with m.FSM(init="CLEAR"):
+            with m.State("CLEAR"):  # of the sums, after reset
+                with m.If(sums.command.ready):
+                    m.next = "IDLE"
+            with m.State("IDLE"):
+                m.d.comb += core.idle.eq(1)
+                m.d.sync += [self.of_tokens.eq(tokens), heads.row.eq(0)]
+                with m.If(self.selects & tokens):
+                    m.next = "KEEP"
+                with m.Elif(self.selects):
+                    m.next = "FEED"
+            with m.State("FEED"):
+                m.d.comb += self.feeds.eq(1)
+                m.d.sync += heads.row.eq(heads.row + 1)
+                with m.If(heads.sums.last):
+                    m.d.comb += heads.drops_all.eq(1)
+                    m.next = "KEEP"
+            with m.State("KEEP"):
+                with m.If(self.keeps & kept.payload.last):
+                    m.next = "APPEND"
+            with m.State("APPEND"):
+                m.next = "FLUSH"
+            with m.State("FLUSH"):
+                m.d.comb += self.flushes.eq(1)
+                m.next = "IDLE"
 
 
 class _Heads:
@@ -280,29 +311,33 @@ class _Heads:
     """
 
     def __init__(self, m: Module, core: CascadeController) -> None:
-        config = core.config
-        lanes, bits, rows = config.lanes, config.importance_bits, config.head_rows
-        head_shape = core.outputs.payload.head.shape()
+        self.core, self.config = core, core.config
+        lanes, bits, rows = core.config.lanes, core.config.importance_bits, core.config.head_rows
         self.takes_rows, self.listed, self.drops_all, self.keeps = (
             Signal(name=f"heads_{name}") for name in ("take_rows", "listed", "dropped", "kept_some")
         )
         self.row = Signal(range(rows + 1), name="heads_row")
         self.kept = Signal(lanes, name="heads_kept")
         self.kept_numbers = Signal(core._numbers, name="heads_kept_numbers")
-        self.settled, self.number_alive = Signal(), Signal(range(config.heads + 1))
-        m.submodules.head_importance = unit = HeadImportance(config.head_importance)
-        importance = Signal(data.ArrayLayout(bits, rows * lanes), name="head_sums")
-        alive = Signal(config.heads, init=(1 << config.heads) - 1)
-        m.d.comb += [core.alive.eq(alive), self.number_alive.eq(sum(alive))]
+        self.settled, self.number_alive = Signal(), Signal(range(core.config.heads + 1))
+        self.sums = Signal(row_layout(lanes, bits + 1), name="heads_sums")
+        self._importance = Signal(data.ArrayLayout(bits, rows * lanes), name="head_sums")
+        self._alive = Signal(core.config.heads, init=(1 << core.config.heads) - 1)
+        m.d.comb += [core.alive.eq(self._alive), self.number_alive.eq(sum(self._alive))]
+        self._add(m)
+        self._show(m)
+        self._choose(m)
 
-        # outputs to sums: a head's magnitudes are added up, then to what it had
-        numbers = Queue(m, head_shape, 3, "head_numbers")
+    def _add(self, m: Module) -> None:
+        """Add outputs up: a head's magnitudes first, then to what it had."""
+        config, outputs = self.config, self.core.outputs
+        m.submodules.head_importance = unit = HeadImportance(config.head_importance)
+        numbers = Queue(m, outputs.payload.head.shape(), 3, "head_numbers")
         inside = Signal(name="inside_head")  # a head whose last row has not come
-        entering = core.outputs.payload
-        row = unit.i.payload
+        row, entering = unit.i.payload, outputs.payload
         m.d.comb += [
-            core.outputs.ready.eq(self.takes_rows),
-            unit.i.valid.eq(core.outputs.valid & self.takes_rows),
+            outputs.ready.eq(self.takes_rows),
+            unit.i.valid.eq(outputs.valid & self.takes_rows),
             row.count.eq(config.channels),
             row.last.eq(entering.last),
             row.importance.eq(0),
@@ -312,42 +347,44 @@ class _Heads:
             numbers.pop.eq(unit.o.valid),
             self.settled.eq(~numbers.valid & ~inside),
         ]
+        for channel in range(config.channels):
+            element = entering.data[channel][config.prob_bits :]
+            m.d.comb += row.data[channel].eq(element.as_signed())
         with m.If(unit.i.valid):
             m.d.sync += inside.eq(~entering.last)
-        kept_bits = config.value_bits - config.prob_bits
-        for channel in range(config.channels):
-            element = entering.data[channel]
-            m.d.comb += row.data[channel].eq(element[-kept_bits:].as_signed())
         with m.If(unit.o.valid):
-            so_far = importance[numbers.first]
-            total = saturated(so_far + unit.o.payload.importance, bits)
-            m.d.sync += importance[numbers.first].eq(total)
+            so_far = self._importance[numbers.first]
+            total = saturated(so_far + unit.o.payload.importance, config.importance_bits)
+            m.d.sync += self._importance[numbers.first].eq(total)
 
-        # the row that the engine sees
-        count = Signal(range(lanes + 1), name="heads_in_row")
-        self.sums = Signal(row_layout(lanes, bits + 1), name="heads_sums")
+    def _show(self, m: Module) -> None:
+        """Give a row as the engine sees it; a head that is not alive is below all that are."""
+        lanes, rows = self.config.lanes, self.config.head_rows
+        last = self.row == rows - 1
+        alive = Signal(rows * lanes, name="heads_padded")
         m.d.comb += [
-            count.eq(Mux(self.row == rows - 1, config.heads - (rows - 1) * lanes, lanes)),
-            self.sums.count.eq(count),
-            self.sums.last.eq(self.row == rows - 1),
+            alive.eq(self._alive),
+            self.sums.count.eq(Mux(last, self.config.heads - (rows - 1) * lanes, lanes)),
+            self.sums.last.eq(last),
         ]
-        padded = Signal(rows * lanes, name="heads_padded")
-        m.d.comb += padded.eq(alive)
         for lane in range(lanes):
             place = self.row * lanes + lane
-            m.d.comb += self.sums.data[lane].eq(Cat(importance[place], padded.bit_select(place, 1)))
+            element = Cat(self._importance[place], alive.bit_select(place, 1))
+            m.d.comb += self.sums.data[lane].eq(element)
 
-        # who is alive
-        command = core.command.payload
+    def _choose(self, m: Module) -> None:
+        """Know who is alive: as a command lists, or whom a selection keeps."""
+        lanes, command = self.config.lanes, self.core.command.payload
         with m.If(self.listed):
-            for place in range(rows * lanes):
-                with m.If(command.row == place // lanes):
-                    m.d.sync += importance[place].eq(command.importance[place % lanes])
-                    if place < config.heads:
-                        m.d.sync += alive[place].eq(command.alive[place % lanes])
+            for place in range(self.config.head_rows * lanes):
+                row, lane = divmod(place, lanes)
+                with m.If(command.row == row):
+                    m.d.sync += self._importance[place].eq(command.importance[lane])
+                    if place < self.config.heads:
+                        m.d.sync += self._alive[place].eq(command.alive[lane])
         with m.If(self.drops_all):
-            m.d.sync += alive.eq(0)
+            m.d.sync += self._alive.eq(0)
         with m.If(self.keeps):
             for lane in range(lanes):
                 with m.If(self.kept[lane]):
-                    m.d.sync += alive.bit_select(self.kept_numbers[lane], 1).eq(1)
+                    m.d.sync += self._alive.bit_select(self.kept_numbers[lane], 1).eq(1)

@@ -293,7 +293,7 @@ MUTANTS = (
     ),
     Mutant(
         "cascade: a head that is not alive can be kept",
-        original="padded.bit_select(place, 1)",
+        original="alive.bit_select(place, 1)",
         replacement="1",
         **_CASCADE,
     ),
@@ -305,7 +305,7 @@ MUTANTS = (
     ),
     Mutant(
         "cascade: a head's last outputs replace its importance",
-        original="saturated(so_far + unit.o.payload.importance, bits)",
+        original="saturated(so_far + unit.o.payload.importance, config.importance_bits)",
         replacement="unit.o.payload.importance",
         **_CASCADE,
     ),
