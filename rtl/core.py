@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal
+from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -129,7 +129,8 @@ class SpAttenCore(wiring.Component):
             ]
             with m.If(mine):
                 m.d.comb += converter.o.ready.eq(fill.ready)
-        m.d.comb += loader.filled.eq(converter.o.valid & converter.o.ready & going.last)
+            ends = fill.valid & fill.ready & fill.payload.last & ~fill.payload.lsb
+            m.d.comb += loader.filled[what].eq(ends)
 
     def _weigh(self, m: Module, loader: _Loader) -> None:
         """Let the cascade controller see probabilities and outputs; it takes them at once, since
@@ -149,18 +150,18 @@ class SpAttenCore(wiring.Component):
 class _Loader:
     """Takes commands, decides what is fetched, and gathers rows by the token list.
 
-    One thing at a time: the matrices of a head, of a late one without V; the low bits of one; the
-    lines of V that a late one needs.
+    One thing behind another: the matrices of a head, of a late one without V; the low bits of one;
+    the lines of V that a late one needs. The next one begins when all indices have been sent.
 
     Attributes:
         lines: where each line that is under way belongs.
         number: of the head whose outputs come.
-        filled: to be driven: the last line of a matrix goes into its buffer.
+        filled: to be driven, by kind: the last line of a matrix goes into its buffer.
     """
 
     def __init__(self, m: Module, core: SpAttenCore) -> None:
         self.core, config = core, core.config
-        self.filled = Signal()
+        self.filled = Signal(3)
         numbers = range(max(2, config.lines))
         place = data.StructLayout({"what": 2, "plane": 2, "line": numbers, "half": 1, "last": 1})
         self.lines = Queue(m, place, config.beats + 1, "lines")
@@ -185,18 +186,13 @@ class _Loader:
         self.number = numbers.first
         # heads whose V has to wait for their selection; bases of V
         self.waiting = waiting = Queue(m, config.address_bits, 3, "waiting")
-        room = {
-            name: getattr(pipeline, f"{name}_stored") != config.buffer.halves
-            for name in ("query", "key", "value")
-        }
+        room = [self._room(m, what, name) for what, name in enumerate(("query", "key", "value"))]
         free, has_room = Signal(), Signal()  # has_room: for what a head begins with
         fitting, alive = Signal(), Signal()
         offers, offers_head = Signal(), Signal()
         m.d.comb += [
             free.eq(~self.busy & ~pipeline.lsb.valid & ~pipeline.late.valid & cascade.idle),
-            has_room.eq(
-                room["query"] & room["key"] & (head.late | (room["value"] & ~waiting.valid))
-            ),
+            has_room.eq(room[_QUERY] & room[_KEY] & (head.late | (room[_VALUE] & ~waiting.valid))),
             fitting.eq(fits(head, config.tokens) & (command.number < config.heads)),
             alive.eq(cascade.alive.bit_select(command.number, 1)),
             offers.eq(free & core.command.valid),
@@ -223,6 +219,16 @@ class _Loader:
         ]
         with m.If(self.starts):
             m.d.sync += self.wanted.eq(command)
+
+    def _room(self, m: Module, what: int, name: str) -> Value:
+        """Return whether a buffer has a half that is neither full nor meant for something."""
+        halves = self.core.config.buffer.halves
+        coming = Signal(range(halves + 1), name=f"{name}_coming")  # matrices being fetched
+        begins = self.starts
+        if what == _VALUE:
+            begins = (self.starts & ~self.core.command.payload.head.late) | self.chooses
+        m.d.sync += coming.eq(coming + begins - self.filled[what])
+        return getattr(self.core._pipeline, f"{name}_stored") + coming != halves
 
     def _queue_heads(self, m: Module) -> None:
         """Hand heads to the pipeline, and know where the low bits of the one that it has are."""
@@ -252,31 +258,26 @@ class _Loader:
         command = self.core.command.payload
         self.chosen = Signal()  # lines of V are fetched that a selection has chosen
         self.asking, self.sending, self.end = Signal(2), Signal(2), Signal(2)
-        self.asked_all, self.sent_all = Signal(), Signal()
+        self.asked_all, self.sent = Signal(), Signal()  # all requests, in this cycle the last index
         self.line = Signal(range(max(2, self.core.config.lines)))
-        fetching = Signal(range(4))  # matrices that are not yet in their buffers
         first, last = Signal(2), Signal(2)  # kinds
         m.d.comb += [
             first.eq(Mux(self.starts, _QUERY, Mux(self.refills, _LOW, _VALUE))),
             last.eq(Mux(self.starts, Mux(command.head.late, _KEY, _VALUE), first)),
-            self.waiting.pop.eq(self.filled & self.chosen),
+            self.waiting.pop.eq(self.sent & self.chosen),
         ]
         with m.If(self.starts | self.refills | self.chooses):
             m.d.sync += [
                 self.busy.eq(1),
                 self.chosen.eq(self.chooses),
-                fetching.eq(last - first + 1),
                 self.asking.eq(first),
                 self.sending.eq(first),
                 self.end.eq(last),
                 self.asked_all.eq(0),
-                self.sent_all.eq(0),
                 self.line.eq(0),
             ]
-        with m.If(self.filled):
-            m.d.sync += fetching.eq(fetching - 1)
-            with m.If(fetching == 1):
-                m.d.sync += self.busy.eq(0)
+        with m.Elif(self.sent):
+            m.d.sync += self.busy.eq(0)
 
     def _ask(self, m: Module) -> None:
         """Send the requests: where a matrix begins and how long its rows are."""
@@ -313,7 +314,7 @@ class _Loader:
             first.eq(self.line << shift),
             left.eq(counts[self.sending] - first),
             last.eq(Mux(self.chosen, late.last, left <= config.rows)),
-            beat.valid.eq(self.busy & ~self.sent_all),
+            beat.valid.eq(self.busy),
             beat.payload.mask.eq(
                 Mux(self.chosen, late.mask, Cat(left > lane for lane in range(config.rows)))
             ),
@@ -334,5 +335,4 @@ class _Loader:
             m.d.sync += self.line.eq(Mux(last, 0, self.line + 1))
             with m.If(last):
                 m.d.sync += self.sending.eq(self.sending + 1)
-                with m.If(self.sending == self.end):
-                    m.d.sync += self.sent_all.eq(1)
+                m.d.comb += self.sent.eq(self.sending == self.end)

@@ -307,13 +307,13 @@ _ALL = (
         throughput="a line of `rows` keys and one of values each cycle, from query to query",
         sizes=(
             {"channels": 64, "rows": 1, "tokens": 128},
-            {"channels": 4, "rows": 4, "tokens": 24, "topk_lanes": 4, "width_bits": 8},
+            {"channels": 2, "rows": 4, "tokens": 24, "topk_lanes": 8, "width_bits": 8},
             {"channels": 8, "rows": 2, "tokens": 24, "topk_lanes": 4, "results": 3},
         ),
     ),
     Block(
         name="core",
-        description="SpAtten's core: heads from memory to outputs",
+        description="SpAtten's core: heads from memory to outputs, under cascade pruning",
         config="sim.blocks.core:CoreConfig",
         component="rtl.core:SpAttenCore",
         latency="see the timing model: fetch of Q, K and V, then the head pipeline",
@@ -321,11 +321,13 @@ _ALL = (
         sizes=(
             {"channels": 64, "rows": 1, "tokens": 128, "memory_channels": 2},
             {
-                "channels": 4,
+                "channels": 2,
                 "rows": 4,
                 "tokens": 24,
-                "topk_lanes": 4,
+                "topk_lanes": 8,
                 "width_bits": 8,
+                "heads": 5,
+                "importance_bits": 20,
                 "memory_channels": 4,
                 "transaction_bits": 16,
                 "queue_depth": 5,

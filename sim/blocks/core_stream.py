@@ -13,7 +13,7 @@ from sim.blocks.cascade_stream import (
     selection_moves,
 )
 from sim.blocks.core import CoreConfig
-from sim.blocks.fetcher import Matrix, MemoryTiming, fetcher_moves
+from sim.blocks.fetcher import FetcherRun, Matrix, MemoryTiming
 from sim.blocks.handshake import next_move
 from sim.blocks.head_pipeline_stream import HeadWork, PipelineRun, Stalls, after
 
@@ -70,12 +70,12 @@ def core_moves(
 ) -> CoreMoves:
     """Return when everything moves.
 
-    The three matrices of a head are fetched one behind another when nothing else is fetched and
-    each buffer has a free half; of a late head only Q and K at first, V when its selection has
-    ended. Low bits and such a V are fetched when nothing else is; they go before a head. While a
-    late head waits for its V only late ones are begun. The fetcher begins the cycle after; the next
-    fetch may begin the cycle after the last line is in its buffer. A command to the cascade
-    controller is taken when no head is under way, all others only while the controller is idle.
+    The three matrices of a head are fetched one behind another, when the fetcher has taken all
+    indices of what comes before and each buffer has a half that nothing is meant for; of a late
+    head only Q and K at first, V when its selection has ended. Low bits and such a V go before a
+    head. While a late head waits for its V only late ones are begun. The fetcher begins the cycle
+    after. A command to the cascade controller is taken when no head is under way, all others only
+    while the controller is idle.
 
     Args:
         config: the core.
@@ -87,6 +87,8 @@ def core_moves(
     run = _CoreRun(config, heads, memory, stalls, ending)
     run.run([head.work for head in heads])
     run.take_steps()
+    while run.fetcher.busy:
+        run.fetcher.step()
     run.moves_of_core.o = run.moves.o
     return run.moves_of_core
 
@@ -103,10 +105,10 @@ class _CoreRun(PipelineRun):
         ending: Sequence[Step],
     ) -> None:
         super().__init__(config, Stalls(o=stalls.o))
-        self.core, self.heads, self.memory, self.core_stalls = config, heads, memory, stalls
-        channels = config.memory_channels
+        self.core, self.heads, self.core_stalls = config, heads, stalls
+        self.fetcher = FetcherRun(config.fetcher, memory)
         self.moves_of_core = CoreMoves(
-            addresses=[[] for _ in range(channels)], answers=[[] for _ in range(channels)]
+            addresses=self.fetcher.moves.addresses, answers=self.fetcher.moves.answers
         )
         self.steps = [*([*head.before] for head in heads), [*ending]]  # that are left, by head
         self.free = 0  # from when the loader can begin something
@@ -194,20 +196,18 @@ class _CoreRun(PipelineRun):
         self.waiting += head.work.late
 
     def _fetch(self, matrices: Sequence[Matrix], start: int) -> int:
-        """Fetch matrices from a cycle on; return the cycle in which the last line is filled."""
-        origin = start + 1
-        memory = MemoryTiming(
-            self.memory.latency_cycles,
-            [pattern[origin:] for pattern in self.memory.accepts],
-            [pattern[origin:] for pattern in self.memory.answers],
-        )
-        moves = fetcher_moves(self.core.fetcher, matrices, memory, [], [], [])
-        for channel in range(self.core.memory_channels):
-            for own, others in (
-                (self.moves_of_core.addresses, moves.addresses),
-                (self.moves_of_core.answers, moves.answers),
-            ):
-                own[channel] += [origin + cycle for cycle in others[channel]]
-        filled = origin + moves.rows[-1] + FETCHED_TO_FILLED_CYCLES
-        self.free = filled + 1
-        return filled
+        """Fetch matrices from a cycle on; return the cycle in which the last line is filled.
+
+        What is fetched later does not hold up what is under way, so its end can be seen ahead.
+        """
+        fetcher = self.fetcher
+        while fetcher.cycle <= start:
+            fetcher.step()
+        fetcher.ask(matrices)
+        while fetcher.indices_left:
+            fetcher.step()
+        self.free = fetcher.cycle
+        ahead = fetcher.ahead()
+        while ahead.busy:
+            ahead.step()
+        return ahead.moves.rows[-1] + FETCHED_TO_FILLED_CYCLES

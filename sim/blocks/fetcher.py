@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from copy import copy, deepcopy
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -135,102 +136,125 @@ def fetcher_moves(
         memory: when addresses are taken and data come.
         offer_request, offer_indices, ready: of the sources and the sink, by cycle.
     """
-    return _Run(config, matrices, memory).run(offer_request, offer_indices, ready)
+    run = FetcherRun(config, memory)
+    run.ask(matrices)
+    while run.busy:
+        cycle = run.cycle
+        run.step(at(offer_request, cycle), at(offer_indices, cycle), at(ready, cycle))
+    return run.moves
 
 
-class _Run:
-    """The registers that decide when something moves."""
+class FetcherRun:
+    """The registers that decide when something moves, stepped cycle by cycle.
 
-    def __init__(
-        self, config: FetcherConfig, matrices: Sequence[Matrix], memory: MemoryTiming
-    ) -> None:
+    Attributes:
+        cycle: that comes next.
+        indices_left: beats of indices that have not been taken.
+        busy: something is still to come.
+        moves: what has moved.
+    """
+
+    def __init__(self, config: FetcherConfig, memory: MemoryTiming) -> None:
         self.config, self.memory = config, memory
-        self.beats = [
-            (number, _beat(matrix, rows), rows is parts[-1])
-            for number, matrix in enumerate(matrices)
-            for parts in [beats_of(config, matrix)]
-            for rows in parts
-        ]
-        self.requests = len(matrices)
         channels = config.channels
-        self.issuing: _Beat | None = None
-        self.order: deque[_Beat] = deque()
-        self.address: list[int | None] = [None] * channels  # lane whose address is offered
-        self.owners: list[deque[int]] = [deque() for _ in range(channels)]  # answers to come
-        self.queues: list[deque[int]] = [deque() for _ in range(channels)]  # lanes of answers here
-        self.under_way = [0] * channels
-        self.due: list[deque[int]] = [deque() for _ in range(channels)]  # in the memory
-        self.answering = [False] * channels
-        self.moves = FetcherMoves(
-            addresses=[[] for _ in range(channels)], answers=[[] for _ in range(channels)]
-        )
+        self.cycle = 0
+        self._requests = 0  # that have not been taken
+        self._beats: deque[tuple[_Beat, bool]] = deque()  # likewise, and which ends a matrix
+        self._offers_request = self._offers_indices = self._open_request = False
+        self._issuing: _Beat | None = None
+        self._order: deque[_Beat] = deque()
+        self._address: list[int | None] = [None] * channels  # lane whose address is offered
+        self._owners: list[deque[int]] = [deque() for _ in range(channels)]  # answers to come
+        self._queues: list[deque[int]] = [deque() for _ in range(channels)]  # lanes of answers here
+        self._under_way = [0] * channels
+        self._due: list[deque[int]] = [deque() for _ in range(channels)]  # in the memory
+        self._answering = [False] * channels
+        self.moves = _no_moves(channels)
 
-    def run(
-        self, offer_request: Sequence[bool], offer_indices: Sequence[bool], ready: Sequence[bool]
-    ) -> FetcherMoves:
-        moves = self.moves
-        offering = [False, False]
-        held = -1  # number of the request that is held
-        open_request = False
-        cycle = 0
-        while len(moves.rows) < len(self.beats):
-            offering[0] |= len(moves.requests) < self.requests and at(offer_request, cycle)
-            offering[1] |= len(moves.indices) < len(self.beats) and at(offer_indices, cycle)
-            leaves = bool(self.order) and self.order[0].finished and at(ready, cycle)
-            pops = self._pops()
-            grants = self._grants(cycle)
-            answers = self._answers(cycle)
-            finishing = self.issuing is None or self._finishes(grants)
-            room = len(self.order) < self.config.beats
-            takes = offering[1] and open_request and finishing and room
-            if offering[0] and not open_request:
-                moves.requests.append(cycle)
-                offering[0], open_request, held = False, True, held + 1
-                takes = False
-            self._apply(cycle, grants, answers, pops)
-            if finishing:
-                self.issuing = None
-            if leaves:
-                moves.rows.append(cycle)
-                self.order.popleft()
-            if takes:
-                number, beat, last = self.beats[len(moves.indices)]
-                assert number == held
-                moves.indices.append(cycle)
-                offering[1] = False
-                self.issuing = _Beat(beat.size, beat.starts)
-                self.order.append(_Beat(beat.size, beat.starts))
-                open_request = not last
-            cycle += 1
-        return moves
+    @property
+    def indices_left(self) -> int:
+        return len(self._beats)
+
+    @property
+    def busy(self) -> bool:
+        return bool(self._beats or self._order)
+
+    def ask(self, matrices: Sequence[Matrix]) -> None:
+        """Let matrices be fetched behind what there is, from this cycle on."""
+        for matrix in matrices:
+            parts = beats_of(self.config, matrix)
+            self._beats.extend((_beat(matrix, rows), rows is parts[-1]) for rows in parts)
+        self._requests += len(matrices)
+
+    def ahead(self) -> FetcherRun:
+        """Return a run of its own in the same state, which has not recorded any moves."""
+        run = copy(self)
+        run.moves = _no_moves(self.config.channels)
+        for name, value in vars(self).items():
+            if name not in ("config", "memory", "moves"):
+                setattr(run, name, deepcopy(value))
+        return run
+
+    def step(
+        self, offers_request: bool = True, offers_indices: bool = True, ready: bool = True
+    ) -> None:
+        """Move what can move in one cycle, given what sources may offer and the sink takes."""
+        cycle, moves = self.cycle, self.moves
+        self._offers_request |= self._requests > 0 and offers_request
+        self._offers_indices |= bool(self._beats) and offers_indices
+        leaves = bool(self._order) and self._order[0].finished and ready
+        pops = self._pops()
+        grants = self._grants(cycle)
+        answers = self._answers(cycle)
+        finishing = self._issuing is None or self._finishes(grants)
+        room = len(self._order) < self.config.beats
+        takes = self._offers_indices and self._open_request and finishing and room
+        if self._offers_request and not self._open_request:
+            moves.requests.append(cycle)
+            self._requests -= 1
+            self._offers_request, self._open_request = False, True
+        self._apply(cycle, grants, answers, pops)
+        if finishing:
+            self._issuing = None
+        if leaves:
+            moves.rows.append(cycle)
+            self._order.popleft()
+        if takes:
+            beat, last = self._beats.popleft()
+            moves.indices.append(cycle)
+            self._offers_indices = False
+            self._issuing = _Beat(beat.size, beat.starts)
+            self._order.append(_Beat(beat.size, beat.starts))
+            self._open_request = not last
+        self.cycle += 1
 
     def _grants(self, cycle: int) -> dict[int, int]:
         """Return channel -> lane of the addresses that enter the channels' registers."""
         grants: dict[int, int] = {}
-        if self.issuing is None:
+        if self._issuing is None:
             return grants
-        for lane, transaction in self.issuing.missing():
+        for lane, transaction in self._issuing.missing():
             channel = transaction % self.config.channels
-            free = self.address[channel] is None or self.memory.accepts_at(channel, cycle)
-            room = self.under_way[channel] < self.config.queue_depth
+            free = self._address[channel] is None or self.memory.accepts_at(channel, cycle)
+            room = self._under_way[channel] < self.config.queue_depth
             if channel not in grants and free and room:
                 grants[channel] = lane
         return grants
 
     def _finishes(self, grants: dict[int, int]) -> bool:
-        beat = self.issuing
+        beat = self._issuing
         assert beat is not None
         granted = set(grants.values())
         return all(done + (lane in granted) == beat.size for lane, done in beat.done.items())
 
     def _pops(self) -> list[tuple[int, int]]:
         """Return (lane, channel) of the answers that go into rows."""
-        if not self.order:
+        if not self._order:
             return []
         found = []
-        for lane, transaction in self.order[0].missing():
+        for lane, transaction in self._order[0].missing():
             channel = transaction % self.config.channels
-            queue = self.queues[channel]
+            queue = self._queues[channel]
             if queue and queue[0] == lane:
                 found.append((lane, channel))
         return found
@@ -238,10 +262,10 @@ class _Run:
     def _answers(self, cycle: int) -> list[int]:
         """Return the channels whose memory gives data."""
         found = []
-        for channel, due in enumerate(self.due):
-            if due and due[0] <= cycle and not self.answering[channel]:
-                self.answering[channel] = self.memory.answers_at(channel, cycle)
-            if self.answering[channel]:
+        for channel, due in enumerate(self._due):
+            if due and due[0] <= cycle and not self._answering[channel]:
+                self._answering[channel] = self.memory.answers_at(channel, cycle)
+            if self._answering[channel]:
                 found.append(channel)
         return found
 
@@ -253,25 +277,31 @@ class _Run:
         pops: list[tuple[int, int]],
     ) -> None:
         for lane, channel in pops:
-            self.queues[channel].popleft()
-            self.under_way[channel] -= 1
-            self.order[0].done[lane] += 1
+            self._queues[channel].popleft()
+            self._under_way[channel] -= 1
+            self._order[0].done[lane] += 1
         for channel in answers:
             self.moves.answers[channel].append(cycle)
-            self.answering[channel] = False
-            self.due[channel].popleft()
-            self.queues[channel].append(self.owners[channel].popleft())
-        for channel, offered in enumerate(self.address):
+            self._answering[channel] = False
+            self._due[channel].popleft()
+            self._queues[channel].append(self._owners[channel].popleft())
+        for channel, offered in enumerate(self._address):
             if offered is not None and self.memory.accepts_at(channel, cycle):
                 self.moves.addresses[channel].append(cycle)
-                self.due[channel].append(cycle + self.memory.latency_cycles)
-                self.address[channel] = None
+                self._due[channel].append(cycle + self.memory.latency_cycles)
+                self._address[channel] = None
         for channel, lane in grants.items():
-            assert self.issuing is not None
-            self.address[channel] = lane
-            self.owners[channel].append(lane)
-            self.under_way[channel] += 1
-            self.issuing.done[lane] += 1
+            assert self._issuing is not None
+            self._address[channel] = lane
+            self._owners[channel].append(lane)
+            self._under_way[channel] += 1
+            self._issuing.done[lane] += 1
+
+
+def _no_moves(channels: int) -> FetcherMoves:
+    return FetcherMoves(
+        addresses=[[] for _ in range(channels)], answers=[[] for _ in range(channels)]
+    )
 
 
 def _beat(matrix: Matrix, rows: Sequence[int | None]) -> _Beat:
