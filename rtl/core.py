@@ -136,10 +136,10 @@ class SpAttenCore(wiring.Component):
         """Let the cascade controller see probabilities and outputs; it takes them at once, since
         it does nothing else while a head is under way.
         """
-        final, output, cascade = self._pipeline.final, self.o, self._cascade
+        shown, output, cascade = self._pipeline.probabilities, self.o, self._cascade
         m.d.comb += [
-            cascade.probabilities.valid.eq(final.valid),
-            cascade.probabilities.payload.eq(final.row),
+            cascade.probabilities.valid.eq(shown.valid),
+            cascade.probabilities.payload.eq(shown.row),
             cascade.outputs.valid.eq(output.valid & output.ready),
             cascade.outputs.payload.data.eq(output.payload.data.as_value()),
             cascade.outputs.payload.last.eq(output.payload.last),

@@ -41,8 +41,8 @@ class HeadPipeline(wiring.Component):
 
     `lsb` asks, once a head at most, that the low bits of its K be filled into the given half; the
     line marked `last` tells that they are there. Outputs are exact sums, `channels` a query.
-    `..._stored` tell how many matrices each buffer holds. `final` shows each row of probabilities,
-    before any selection, in the cycle in which it is final.
+    `..._stored` tell how many matrices each buffer holds. `probabilities` shows each row of
+    them, before any selection, in the cycle in which it is final.
     """
 
     def __init__(self, config: HeadPipelineConfig) -> None:
@@ -57,7 +57,7 @@ class HeadPipeline(wiring.Component):
              "threshold": config.width_bits, "multiplier": multiplier}
         )  # fmt: skip
         sums = data.ArrayLayout(signed(config.prob_value.sum_bits), config.channels)
-        final = data.StructLayout({"valid": 1, "row": row_layout(config.rows, config.width_bits)})
+        shown = data.StructLayout({"valid": 1, "row": row_layout(config.rows, config.width_bits)})
         fills = {
             f"{name}_fill": In(stream.Signature(buffer.fill.payload.shape()))
             for name, buffer in self._buffers.items()
@@ -72,7 +72,7 @@ class HeadPipeline(wiring.Component):
                 "lsb": Out(stream.Signature(data.StructLayout({"half": 1}))),
                 "late": Out(stream.Signature(late_layout(config.rows, config.lines))),
                 "o": Out(stream.Signature(data.StructLayout({"data": sums, "last": 1}))),
-                "final": Out(final),
+                "probabilities": Out(shown),
             }
         )
 
@@ -91,8 +91,8 @@ class HeadPipeline(wiring.Component):
         wiring.connect(m, softmax.o, requant.i)
 
         m.d.comb += [
-            self.final.valid.eq(requant.o.valid & requant.o.ready),
-            self.final.row.eq(requant.o.payload),
+            self.probabilities.valid.eq(requant.o.valid & requant.o.ready),
+            self.probabilities.row.eq(requant.o.payload),
         ]
         issue = _Issue(m, self, query_key, softmax, requant)
         lines = self._value_lines(m, requant, issue)
