@@ -11,6 +11,7 @@ from cocotb.triggers import FallingEdge, RisingEdge
 from rtl.bench.drive import PATTERNS, Sink, Source, run, stalls
 from rtl.bench.operands import draw
 from rtl.bench.task import Task, read_task
+from rtl.bench.watch import note
 from sim.blocks.cascade import HEADS, SELECT_HEADS, SELECT_TOKENS, TOKENS, CascadeConfig, Kept
 from sim.blocks.cascade_stream import (
     CascadeMoves,
@@ -104,7 +105,7 @@ async def what_does_not_fit_is_refused(dut: Any) -> None:
     if 1 << payload["count"].width > config.tokens + 1:
         wrong.append(Command(SELECT_TOKENS, count=config.tokens + 1, keep=1))
     seen: list[int] = []
-    cocotb.start_soon(_note(dut, "refused", seen))
+    cocotb.start_soon(note(dut, "refused", seen))
     commands = [*whole_lists(config, task.random("right")), *wrong]
     keep_all = Command(SELECT_TOKENS, count=config.tokens, keep=config.tokens)
     golden = cascade_moves(config, [], [], [*commands[: -len(wrong) or None], keep_all], _NO_STALLS)
@@ -142,13 +143,6 @@ async def a_line_of_the_list_is_read_at_once(dut: Any) -> None:
 
 
 _NO_STALLS = CascadeStalls()
-
-
-async def _note(dut: Any, name: str, seen: list[int]) -> None:
-    """Note a signal in every cycle."""
-    while True:
-        await FallingEdge(dut.clk)
-        seen.append(int(getattr(dut, name).value))
 
 
 async def check(

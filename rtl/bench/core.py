@@ -7,12 +7,12 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import FallingEdge
 
 from rtl.bench.drive import PATTERNS, Memory, Sink, Source, run, stalls
 from rtl.bench.head_pipeline import make_head
 from rtl.bench.host import Host
 from rtl.bench.task import Task, read_task
+from rtl.bench.watch import note
 from sim.blocks.cascade_stream import first_idle
 from sim.blocks.core_stream import CoreMoves, CoreStalls, core_moves
 from sim.blocks.fetcher import MemoryTiming
@@ -163,10 +163,3 @@ def outputs_of(task: Task, items: list[int]) -> list[tuple[list[int], bool]]:
 def reads(memory: Memory) -> Counter[int]:
     """Return how often each transaction was read."""
     return Counter(address for port in memory.addresses for _, address in port)
-
-
-async def note(dut: Any, name: str, seen: list[int]) -> None:
-    """Note a signal in every cycle."""
-    while True:
-        await FallingEdge(dut.clk)
-        seen.append(int(getattr(dut, name).value))

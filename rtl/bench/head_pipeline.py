@@ -7,10 +7,10 @@ from typing import Any
 
 import cocotb
 import numpy as np
-from cocotb.triggers import FallingEdge
 
 from rtl.bench.drive import PATTERNS, Sink, Source, run, stalls
 from rtl.bench.task import Task, read_task, unpack
+from rtl.bench.watch import note
 from sim.blocks.dotprod import prob_value_golden, query_key_golden
 from sim.blocks.head_pipeline_stream import HeadWork, QueryWork, Stalls, pipeline_moves
 from sim.blocks.requant import requant_golden
@@ -187,10 +187,10 @@ async def check(dut: Any, task: Task, pattern: str, heads: list[Head]) -> Any:
     late = [line for head in heads for line in asked_late(head)]
     numbers = {"o": outputs, "lsb": asked, "late": len(late)}
     sinks = {name: Sink(number, given[name]) for name, number in numbers.items()}
-    shown: list[dict[str, Any]] = []
-    cocotb.start_soon(_note_probabilities(dut, task, shown))
+    shown: list[int] = []
+    cocotb.start_soon(note(dut, "probabilities", shown))
     seen = await run(dut, sources, sinks, HORIZON)
-    assert shown == [row for head in heads for row in _shown(task, head)]
+    assert _rows_of(task, shown) == [row for head in heads for row in _shown(task, head)]
     assert [task.unpack("late", bits) for bits in seen["late"].items] == late
     left = iter(seen["o"].items)
     for head in heads:
@@ -203,15 +203,11 @@ async def check(dut: Any, task: Task, pattern: str, heads: list[Head]) -> Any:
     return moves
 
 
-async def _note_probabilities(dut: Any, task: Task, shown: list[dict[str, Any]]) -> None:
-    """Note the rows of probabilities that the pipeline shows."""
+def _rows_of(task: Task, seen: list[int]) -> list[dict[str, Any]]:
+    """Return the rows of probabilities among what the port held."""
     layout = task.component.signature.members["probabilities"].shape
-    while True:
-        await FallingEdge(dut.clk)
-        bits = int(dut.probabilities.value)
-        if bits & 1:
-            row = unpack(layout, bits)["row"]
-            shown.append(row | {"data": row["data"][: row["count"]]})
+    rows = [unpack(layout, bits)["row"] for bits in seen if bits & 1]
+    return [row | {"data": row["data"][: row["count"]]} for row in rows]
 
 
 def _shown(task: Task, head: Head) -> list[dict[str, Any]]:
