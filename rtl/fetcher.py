@@ -9,6 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.queue import Queue
+from rtl.streams import advances
 from sim.blocks.fetcher import FetcherConfig
 
 
@@ -170,17 +171,23 @@ class MatrixFetcher(wiring.Component):
         return m
 
     def _assemble(self, m: Module, order: Queue, queues: list[Queue]) -> None:
-        """Add the rows of the oldest beat: each lane takes its answers in order."""
+        """Add the rows of the oldest beat: each lane takes its answers in order. A beat goes to the
+        output as its last answers are taken, so the next one follows without a gap.
+        """
         config = self.config
         bits, channel_bits = config.transaction_bits, (config.channels - 1).bit_length()
-        beat = order.first
-        missing, pops = [], [[] for _ in queues]
+        beat, moves = order.first, advances(self.o)
+        full, pops = [], [[] for _ in queues]
         for lane in range(config.lanes):
             done = Signal(range(config.row_transactions + 1), name=f"done_{lane}")
             channel = Signal(range(config.channels), name=f"from_{lane}")
             takes, word = Signal(name=f"takes_{lane}"), Signal(bits, name=f"word_{lane}")
             row = Signal(bits * config.row_transactions, name=f"row_{lane}")
-            m.d.comb += channel.eq((beat.start[lane] + done)[:channel_bits])
+            following = Signal.like(row, name=f"following_{lane}")  # with what is taken now
+            m.d.comb += [
+                channel.eq((beat.start[lane] + done)[:channel_bits]),
+                following.eq(row),
+            ]
             wants = order.valid & beat.mask[lane] & (done != beat.size)
             for number, queue in enumerate(queues):
                 mine = Signal(name=f"takes_{lane}_{number}")
@@ -191,16 +198,15 @@ class MatrixFetcher(wiring.Component):
                 with m.If(mine):
                     m.d.comb += [takes.eq(1), word.eq(queue.first.data)]
             with m.If(takes):
-                m.d.sync += [done.eq(done + 1), row.word_select(done, bits).eq(word)]
+                m.d.comb += following.word_select(done, bits).eq(word)
+                m.d.sync += [done.eq(done + 1), row.eq(following)]
             with m.If(order.pop):
-                m.d.sync += [done.eq(0), row.eq(0)]
-            missing.append(beat.mask[lane] & (done != beat.size))
-            m.d.comb += self.o.payload.data[lane].eq(row)
+                m.d.sync += [done.eq(0), row.eq(0), self.o.payload.data[lane].eq(following)]
+            full.append(~beat.mask[lane] | (done + takes == beat.size))
         for queue, takers in zip(queues, pops, strict=True):
             m.d.comb += queue.pop.eq(Cat(*takers).any())
-        m.d.comb += [
-            self.o.valid.eq(order.valid & ~Cat(*missing).any()),
-            self.o.payload.mask.eq(beat.mask),
-            self.o.payload.last.eq(beat.last),
-            order.pop.eq(self.o.valid & self.o.ready),
-        ]
+        m.d.comb += order.pop.eq(order.valid & Cat(*full).all() & moves)
+        with m.If(moves):
+            m.d.sync += self.o.valid.eq(order.pop)
+        with m.If(order.pop):
+            m.d.sync += [self.o.payload.mask.eq(beat.mask), self.o.payload.last.eq(beat.last)]

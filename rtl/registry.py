@@ -118,7 +118,7 @@ _ALL = (
         config="sim.blocks.fetcher:FetcherConfig",
         component="rtl.fetcher:MatrixFetcher",
         latency="last answer of a beat to its rows: 2 cycles",
-        throughput="a transaction a cycle, lane and channel; a beat of rows in `size` + 1 cycles",
+        throughput="a transaction a cycle, lane and channel; a beat of rows in `size` cycles",
         sizes=(
             {},
             {"lanes": 1, "channels": 1, "row_transactions": 1, "queue_depth": 1, "beats": 1},

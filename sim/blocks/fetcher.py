@@ -25,17 +25,17 @@ from workloads.config import Config
 class FetcherConfig(Config):
     """Size of a matrix fetcher."""
 
-    lanes: int = Field(8, ge=1, le=64)
-    """rows that are fetched side by side"""
+    lanes: int = Field(16, ge=1, le=64)
+    """rows that are fetched side by side (paper: 32)"""
     channels: int = Field(16, ge=1, le=64)
     """memory channels, a power of 2 (paper: 16)"""
     transaction_bits: int = Field(256, ge=8, le=1024)
     """bits of one transaction (released RTL: 32 B)"""
     row_transactions: int = Field(3, ge=1, le=64)
     """longest row in transactions (64 channels of 12 bit: 3)"""
-    queue_depth: int = Field(16, ge=1, le=256)
-    """transactions that may be under way on a channel"""
-    beats: int = Field(8, ge=1, le=64)
+    queue_depth: int = Field(64, ge=1, le=256)
+    """transactions that may be under way on a channel (paper: FIFOs of 64)"""
+    beats: int = Field(32, ge=1, le=64)
     """beats of rows that may be under way"""
     address_bits: int = Field(32, ge=4, le=48)
     """bits of an address in transactions"""
@@ -163,6 +163,7 @@ class FetcherRun:
         self._offers_request = self._offers_indices = self._open_request = False
         self._issuing: _Beat | None = None
         self._order: deque[_Beat] = deque()
+        self._leaving = False  # a beat of rows waits at the output
         self._address: list[int | None] = [None] * channels  # lane whose address is offered
         self._owners: list[deque[int]] = [deque() for _ in range(channels)]  # answers to come
         self._queues: list[deque[int]] = [deque() for _ in range(channels)]  # lanes of answers here
@@ -177,7 +178,7 @@ class FetcherRun:
 
     @property
     def busy(self) -> bool:
-        return bool(self._beats or self._order)
+        return bool(self._beats or self._order or self._leaving)
 
     def ask(self, matrices: Sequence[Matrix]) -> None:
         """Let matrices be fetched behind what there is, from this cycle on."""
@@ -202,7 +203,7 @@ class FetcherRun:
         cycle, moves = self.cycle, self.moves
         self._offers_request |= self._requests > 0 and offers_request
         self._offers_indices |= bool(self._beats) and offers_indices
-        leaves = bool(self._order) and self._order[0].finished and ready
+        leaves = self._leaving and ready
         pops = self._pops()
         grants = self._grants(cycle)
         answers = self._answers(cycle)
@@ -218,7 +219,10 @@ class FetcherRun:
             self._issuing = None
         if leaves:
             moves.rows.append(cycle)
-            self._order.popleft()
+        if leaves or not self._leaving:
+            self._leaving = bool(self._order) and self._order[0].finished
+            if self._leaving:
+                self._order.popleft()
         if takes:
             beat, last = self._beats.popleft()
             moves.indices.append(cycle)
