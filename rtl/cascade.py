@@ -36,7 +36,7 @@ class CascadeController(wiring.Component):
     `kept` gives what stays: numbers of tokens or heads, their importance; in rows of the
     selection's input, those that keep nothing left out, but for the last.
 
-    `line` asks for `rows` numbers of the list, `line_numbers` gives them in the same cycle.
+    `row` asks for `lanes` numbers of the list, `row_numbers` gives them in the same cycle.
     `alive` and the list are final while `idle` is high.
     """
 
@@ -77,8 +77,8 @@ class CascadeController(wiring.Component):
                 "outputs": In(stream.Signature(outputs)),
                 "command": In(stream.Signature(command)),
                 "kept": Out(stream.Signature(kept)),
-                "line": In(range(max(2, config.tokens // rows))),
-                "line_numbers": Out(data.ArrayLayout(number, rows)),
+                "row": In(range(max(2, config.list_rows))),
+                "row_numbers": Out(self._numbers),
                 "alive": Out(config.heads),
                 "idle": Out(1),
                 "refused": Out(1),
@@ -194,14 +194,10 @@ class CascadeController(wiring.Component):
         m.submodules.tokens = memory
         write = memory.write_port()
         old, asked = (memory.read_port(domain="comb") for _ in range(2))
-        part_bits = (config.lanes // config.rows - 1).bit_length()  # of a row's lines
-        part = self.line[:part_bits] if part_bits else 0
         m.d.comb += [
             old.addr.eq(topk.o.payload.index[0] >> self._shift),
-            asked.addr.eq(self.line >> part_bits),
-            self.line_numbers.as_value().eq(
-                asked.data.word_select(part, config.rows * number_bits)
-            ),
+            asked.addr.eq(self.row),
+            self.row_numbers.eq(asked.data),
         ]
         packer = self._pack(m, phase)
         leftover = phase.flushes & (packer.count != 0)

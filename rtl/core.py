@@ -97,19 +97,32 @@ class SpAttenCore(wiring.Component):
         """Add the way of fetched lines through the converter into the buffers."""
         m.submodules.converter = converter = Converter(self.config.converter)
         fetcher, pipeline = self._fetcher, self._pipeline
-        lines, rows = loader.lines, fetcher.o.payload
-        going = Signal(lines.first.shape())  # of the line in the converter
-        mask = Signal(self.config.rows)
+        lanes, fetched, first = self.config.rows, fetcher.o.payload, loader.beats.first
+        parts = self.config.topk_lanes // lanes
+        masks = [fetched.mask[part * lanes : (part + 1) * lanes] for part in range(parts)]
+        part = Signal(range(max(2, parts)))  # line of the beat that goes on
+        ends = Signal()  # the beat holds no more rows behind it
         m.d.comb += [
+            ends.eq(~Cat(masks[n].any() & (part < n) for n in range(parts)).any()),
             converter.i.valid.eq(fetcher.o.valid),
-            fetcher.o.ready.eq(converter.i.ready),
-            converter.i.payload.plane.eq(lines.first.plane),
-            lines.pop.eq(fetcher.o.valid & fetcher.o.ready),
+            fetcher.o.ready.eq(converter.i.ready & ends),
+            converter.i.payload.plane.eq(first.plane),
+            loader.beats.pop.eq(fetcher.o.valid & fetcher.o.ready),
         ]
-        for lane in range(self.config.rows):
-            m.d.comb += converter.i.payload.data[lane].eq(rows.data[lane])
-        with m.If(lines.pop):
-            m.d.sync += [going.eq(lines.first), mask.eq(rows.mask)]
+        row_bits = len(Value.cast(fetched.data[0]))
+        line = fetched.data.as_value().word_select(part, lanes * row_bits)
+        for lane in range(lanes):
+            m.d.comb += converter.i.payload.data[lane].eq(line.word_select(lane, row_bits))
+        going = Signal(first.shape())  # of the line in the converter
+        number, mask = Signal(range(max(2, self.config.lines))), Signal(lanes)
+        with m.If(converter.i.valid & converter.i.ready):
+            m.d.sync += [
+                part.eq(Mux(ends, 0, part + 1)),
+                going.eq(first),
+                going.last.eq(first.last & ends),
+                number.eq(first.row * parts + part),
+                mask.eq(fetched.mask.word_select(part, lanes)),
+            ]
         for what, fill in (
             (_QUERY, pipeline.query_fill),
             (_KEY, pipeline.key_fill),
@@ -122,15 +135,15 @@ class SpAttenCore(wiring.Component):
                 fill.valid.eq(converter.o.valid & mine),
                 fill.payload.data.eq(converter.o.payload.data.as_value()),
                 fill.payload.mask.eq(mask),
-                fill.payload.line.eq(going.line),
+                fill.payload.line.eq(number),
                 fill.payload.lsb.eq(going.what == _LOW),
                 fill.payload.half.eq(going.half),
                 fill.payload.last.eq(going.last),
             ]
             with m.If(mine):
                 m.d.comb += converter.o.ready.eq(fill.ready)
-            ends = fill.valid & fill.ready & fill.payload.last & ~fill.payload.lsb
-            m.d.comb += loader.filled[what].eq(ends)
+            filled = fill.valid & fill.ready & fill.payload.last & ~fill.payload.lsb
+            m.d.comb += loader.filled[what].eq(filled)
 
     def _weigh(self, m: Module, loader: _Loader) -> None:
         """Let the cascade controller see probabilities and outputs; it takes them at once, since
@@ -154,7 +167,7 @@ class _Loader:
     the lines of V that a late one needs. The next one begins when all indices have been sent.
 
     Attributes:
-        lines: where each line that is under way belongs.
+        beats: where the rows that are under way belong; as many as a row of the token list.
         number: of the head whose outputs come.
         filled: to be driven, by kind: the last line of a matrix goes into its buffer.
     """
@@ -162,9 +175,10 @@ class _Loader:
     def __init__(self, m: Module, core: SpAttenCore) -> None:
         self.core, config = core, core.config
         self.filled = Signal(3)
-        numbers = range(max(2, config.lines))
-        place = data.StructLayout({"what": 2, "plane": 2, "line": numbers, "half": 1, "last": 1})
-        self.lines = Queue(m, place, config.beats + 1, "lines")
+        row = range(max(2, config.cascade.list_rows))
+        place = data.StructLayout({"what": 2, "plane": 2, "row": row, "half": 1, "last": 1})
+        # one may wait at the fetcher's output
+        self.beats = Queue(m, place, config.beats + 1, "beats")
         self.wanted = Signal(core.command.payload.shape())  # the head whose matrices are fetched
         self.busy = Signal()
         self.starts, self.refills, self.chooses = Signal(), Signal(), Signal()
@@ -259,7 +273,7 @@ class _Loader:
         self.chosen = Signal()  # lines of V are fetched that a selection has chosen
         self.asking, self.sending, self.end = Signal(2), Signal(2), Signal(2)
         self.asked_all, self.sent = Signal(), Signal()  # all requests, in this cycle the last index
-        self.line = Signal(range(max(2, self.core.config.lines)))
+        self.row = Signal(range(max(2, self.core.config.cascade.list_rows)))
         first, last = Signal(2), Signal(2)  # kinds
         m.d.comb += [
             first.eq(Mux(self.starts, _QUERY, Mux(self.refills, _LOW, _VALUE))),
@@ -274,7 +288,7 @@ class _Loader:
                 self.sending.eq(first),
                 self.end.eq(last),
                 self.asked_all.eq(0),
-                self.line.eq(0),
+                self.row.eq(0),
             ]
         with m.Elif(self.sent):
             m.d.sync += self.busy.eq(0)
@@ -297,42 +311,42 @@ class _Loader:
                 m.d.sync += self.asked_all.eq(1)
 
     def _index(self, m: Module) -> None:
-        """Send the row indices line by line, by the token list or in order."""
+        """Send the row indices, a row of the token list at a time or in order."""
         core, config, wanted = self.core, self.core.config, self.wanted
         pipeline, cascade, beat = core._pipeline, core._cascade, core._fetcher.i
-        late, entering = pipeline.late.payload, self.lines.entering
+        late, entering = pipeline.late.payload, self.beats.entering
         counts = Array([wanted.head.queries, wanted.head.keys, wanted.head.keys, self.low.keys])
         planes = Array([Const(FULL, 2), Mux(wanted.head.lsb, MSB, FULL), Const(FULL, 2), LSB])
-        shift = (config.rows - 1).bit_length()
+        lanes = config.topk_lanes
         first, left = Signal(wanted.head.keys.shape()), Signal(wanted.head.keys.shape())
         last, moves, half = Signal(), Signal(), Signal()
         plain = (self.sending == _QUERY) & ~wanted.gather
         with m.If(self.refills):
             m.d.sync += half.eq(pipeline.lsb.payload.half)
         m.d.comb += [
-            cascade.line.eq(Mux(self.chosen, late.line, self.line)),
-            first.eq(self.line << shift),
+            cascade.row.eq(Mux(self.chosen, late.row, self.row)),
+            first.eq(self.row * lanes),
             left.eq(counts[self.sending] - first),
-            last.eq(Mux(self.chosen, late.last, left <= config.rows)),
+            last.eq(Mux(self.chosen, late.last, left <= lanes)),
             beat.valid.eq(self.busy),
             beat.payload.mask.eq(
-                Mux(self.chosen, late.mask, Cat(left > lane for lane in range(config.rows)))
+                Mux(self.chosen, late.mask, Cat(left > lane for lane in range(lanes)))
             ),
             beat.payload.last.eq(last),
             moves.eq(beat.valid & beat.ready),
             pipeline.late.ready.eq(self.chosen & moves),
-            self.lines.push.eq(moves),
+            self.beats.push.eq(moves),
             entering.what.eq(self.sending),
             entering.plane.eq(planes[self.sending]),
-            entering.line.eq(cascade.line),
+            entering.row.eq(cascade.row),
             entering.half.eq(half),
             entering.last.eq(last),
         ]
-        for lane in range(config.rows):
-            listed = cascade.line_numbers[lane]
+        for lane in range(lanes):
+            listed = cascade.row_numbers[lane]
             m.d.comb += beat.payload.index[lane].eq(Mux(plain, first + lane, listed))
         with m.If(moves):
-            m.d.sync += self.line.eq(Mux(last, 0, self.line + 1))
+            m.d.sync += self.row.eq(Mux(last, 0, self.row + 1))
             with m.If(last):
                 m.d.sync += self.sending.eq(self.sending + 1)
                 m.d.comb += self.sent.eq(self.sending == self.end)

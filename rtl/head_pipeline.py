@@ -31,10 +31,10 @@ class HeadPipeline(wiring.Component):
     keys a query waits until the top-k engine has taken the one before, with `lsb` until it is
     decided; such a head starts and ends with an empty pipeline.
 
-    A head with `late` starts without its V. When its selection has ended, `late` gives the lines of
-    V that it needs, the last one marked, with the rows of each that are kept (`mask`; others need
-    not be filled); these lines are then filled as a whole V would be. V of the heads behind it must
-    come after it.
+    A head with `late` starts without its V. When its selection has ended, `late` gives what it
+    needs of V, in rows of `topk_lanes`, the last one marked, with a mask of those that are kept;
+    the lines in which there are some are then filled as a whole V would be (at least one line is,
+    if with an empty mask). V of the heads behind it must come after it.
 
     Queries and keys must be 1 to `tokens`, with `late` one query and fewer values than keys:
     another head is not taken, `head.ready` stays low.
@@ -70,7 +70,11 @@ class HeadPipeline(wiring.Component):
                     f"{name}_stored": Out(range(config.buffer.halves + 1)) for name in self._buffers
                 },
                 "lsb": Out(stream.Signature(data.StructLayout({"half": 1}))),
-                "late": Out(stream.Signature(late_layout(config.rows, config.lines))),
+                "late": Out(
+                    stream.Signature(
+                        late_layout(config.topk_lanes, config.tokens // config.topk_lanes)
+                    )
+                ),
                 "o": Out(stream.Signature(data.StructLayout({"data": sums, "last": 1}))),
                 "probabilities": Out(shown),
             }
@@ -119,10 +123,13 @@ class HeadPipeline(wiring.Component):
         m.submodules.scatter = scatter = Scatter(
             config.rows, config.topk_lanes, config.width_bits, config.lines, topk.o.payload.shape()
         )
-        m.submodules.late = late = LateLines(config.rows, config.width_bits, config.lines)
+        m.submodules.late = late = LateLines(
+            config.rows, config.topk_lanes, config.width_bits, config.lines, topk.o.payload.shape()
+        )
         wiring.connect(m, widen.o, topk.i)
         wiring.connect(m, topk.o, scatter.i)
         wiring.connect(m, late.late, wiring.flipped(self.late))
+        m.d.comb += late.kept.eq(topk.o.payload)
         rows = issue.rows
         asked = Signal()  # the first row's request was taken
         m.d.comb += [
@@ -150,6 +157,7 @@ class HeadPipeline(wiring.Component):
             ]
             with m.If(rows.first.late):
                 wiring.connect(m, scatter.o, late.i)
+                m.d.comb += late.notes.eq(topk.o.valid & topk.o.ready)
                 self._go(m, late.o, way)
             with m.Else():
                 self._go(m, scatter.o, way)

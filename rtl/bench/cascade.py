@@ -10,7 +10,7 @@ from cocotb.triggers import FallingEdge, RisingEdge
 
 from rtl.bench.drive import PATTERNS, Sink, Source, run, stalls
 from rtl.bench.operands import draw
-from rtl.bench.task import Task, read_task
+from rtl.bench.task import Task, read_task, unpack
 from rtl.bench.watch import note
 from sim.blocks.cascade import HEADS, SELECT_HEADS, SELECT_TOKENS, TOKENS, CascadeConfig, Kept
 from sim.blocks.cascade_stream import (
@@ -120,26 +120,23 @@ async def what_does_not_fit_is_refused(dut: Any) -> None:
 
 
 @cocotb.test()
-async def a_line_of_the_list_is_read_at_once(dut: Any) -> None:
-    """Every line of a list of all tokens, in the cycle in which it is asked for."""
+async def a_row_of_the_list_is_read_at_once(dut: Any) -> None:
+    """Every row of a list of all tokens, in the cycle in which it is asked for."""
     task = read_task()
     config = task.config
-    lists = whole_lists(config, task.random("line"))[: config.list_rows]
-    numbers = np.concatenate([one.numbers for one in lists]).reshape(-1, config.rows)
+    lists = whole_lists(config, task.random("row"))[: config.list_rows]
     await run(
         dut,
         {"command": Source([pack_command(task, one) for one in [*lists, Command(SELECT_HEADS)]])},
         {"kept": Sink(1)},
     )
-    width = len(dut.line_numbers) // config.rows
-    for line, expected in enumerate(numbers.tolist()):
-        dut.line.value = line
+    layout = task.component.signature.members["row_numbers"].shape
+    for row, command in enumerate(lists):
+        dut.row.value = row
         await FallingEdge(dut.clk)
-        found = int(dut.line_numbers.value)
+        found = int(dut.row_numbers.value)
         await RisingEdge(dut.clk)
-        assert [(found >> (lane * width)) & ((1 << width) - 1) for lane in range(config.rows)] == (
-            expected
-        )
+        assert unpack(layout, found) == list(command.numbers)
 
 
 _NO_STALLS = CascadeStalls()

@@ -37,7 +37,8 @@ class Head:
     work: HeadWork
     output: np.ndarray  # (queries, channels) exact sums
     probabilities: np.ndarray  # (queries, keys), before any selection
-    lines: list[tuple[int, int]]  # (number, mask) of V that a late head needs
+    lines: list[list[tuple[int, int]]]
+    """(number, mask) of the lines of V that a late head needs, by the row in which they are told"""
 
 
 @cocotb.test()
@@ -146,7 +147,7 @@ def golden_head(
     return Head(
         query, key, value, values, lsb, late, threshold, multiplier,
         HeadWork(keys, work, lsb, late), np.array(output), probabilities,
-        _late_lines(config, probabilities[0], values) if late else [],
+        [*_kept_lines(config, probabilities[0], values).values()] if late else [],
     )  # fmt: skip
 
 
@@ -155,10 +156,6 @@ def _work(config: Any, row: np.ndarray, values: int, repeated: bool) -> QueryWor
         return QueryWork(repeated)
     lines = [(number, len(of_row)) for number, of_row in _kept_lines(config, row, values).items()]
     return QueryWork(repeated, passes_cycles(config.topk, Selection(row, values)), lines)
-
-
-def _late_lines(config: Any, row: np.ndarray, values: int) -> list[tuple[int, int]]:
-    return [line for lines in _kept_lines(config, row, values).values() for line in lines]
 
 
 def _kept_lines(config: Any, row: np.ndarray, values: int) -> dict[int, list[tuple[int, int]]]:
@@ -184,7 +181,7 @@ async def check(dut: Any, task: Task, pattern: str, heads: list[Head]) -> Any:
         _, given[name] = stalls(random, pattern, HORIZON)
     sources, asked = _sources(task, heads, given)
     outputs = sum(len(head.output) for head in heads)
-    late = [line for head in heads for line in asked_late(head)]
+    late = [row for head in heads for row in asked_late(task, head)]
     numbers = {"o": outputs, "lsb": asked, "late": len(late)}
     sinks = {name: Sink(number, given[name]) for name, number in numbers.items()}
     shown: list[int] = []
@@ -224,12 +221,17 @@ def _shown(task: Task, head: Head) -> list[dict[str, Any]]:
     ]
 
 
-def asked_late(head: Head) -> list[dict[str, int]]:
-    """Return the lines of V that a late head asks for."""
-    end = len(head.lines) - 1
+def asked_late(task: Task, head: Head) -> list[dict[str, int]]:
+    """Return what a late head asks for: rows of V, and which of them are kept."""
+    rows = task.config.rows
+    parts, end = task.config.topk_lanes // rows, len(head.lines) - 1
     return [
-        {"line": line, "mask": mask, "last": number == end}
-        for number, (line, mask) in enumerate(head.lines)
+        {
+            "row": lines[0][0] // parts,
+            "mask": sum(mask << (line % parts * rows) for line, mask in lines),
+            "last": number == end,
+        }
+        for number, lines in enumerate(head.lines)
     ]
 
 
@@ -264,10 +266,13 @@ def _sources(
             asked += 1
             after["key_fill"][len(keys)] = ("lsb", asked)
             keys += _fills(task, "key", head.key, half=number % 2)
-        for place in range(len(head.lines)):
+        place = len(values)
+        for row in head.lines:
             told += 1
-            after["value_fill"][len(values) + place] = ("late", told)
-        values += _fills(task, "value", head.value, head.lines)
+            after["value_fill"] |= {place + line: ("late", told) for line in range(len(row))}
+            place += len(row)
+        late_lines = [line for row in head.lines for line in row]
+        values += _fills(task, "value", head.value, late_lines)
         left += len(head.output)
     sources = {name: Source(found, given[name], after[name]) for name, found in items.items()}
     return sources, asked

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from rtl.bench.cascade import command_fields, kept_rows
-from rtl.bench.head_pipeline import Head, head_fields
+from rtl.bench.head_pipeline import Head, asked_late, head_fields
 from rtl.bench.task import Task
 from sim.blocks.cascade import HEADS, SELECT_HEADS, SELECT_TOKENS, TOKENS, CascadeState, Kept
 from sim.blocks.cascade_stream import Command, selection_work
@@ -146,12 +146,12 @@ class Host:
         return matrices
 
     def _kept_rows(self, head: Head) -> list[int | None]:
-        """Return the tokens of the lines that a late head needs, None for a row left out."""
-        rows = self.config.rows
+        """Return the tokens of the rows that a late head asks for, None for one left out."""
+        lanes = self.config.topk_lanes
         return [
-            int(self.tokens[line * rows + lane]) if mask >> lane & 1 else None
-            for line, mask in head.lines
-            for lane in range(rows)
+            int(self.tokens[asked["row"] * lanes + lane]) if asked["mask"] >> lane & 1 else None
+            for asked in asked_late(self.task, head)
+            for lane in range(lanes)
         ]
 
     def _store(self, matrix: Matrix, rows: list[int]) -> None:

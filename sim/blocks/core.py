@@ -17,10 +17,10 @@ class CoreConfig(HeadPipelineConfig):
     """memory channels, a power of 2 (paper: 16)"""
     transaction_bits: int = Field(256, ge=8, le=1024)
     """bits of one transaction (released RTL: 32 B)"""
-    queue_depth: int = Field(16, ge=1, le=256)
-    """transactions that may be under way on a channel"""
-    beats: int = Field(8, ge=1, le=64)
-    """lines of rows that may be under way"""
+    queue_depth: int = Field(64, ge=1, le=256)
+    """transactions that may be under way on a channel (paper: FIFOs of 64)"""
+    beats: int = Field(32, ge=1, le=64)
+    """beats of `topk_lanes` rows that may be under way"""
     address_bits: int = Field(32, ge=4, le=48)
     """bits of an address in transactions"""
     heads: int = Field(16, ge=1, le=256)
@@ -61,7 +61,7 @@ class CoreConfig(HeadPipelineConfig):
     @property
     def fetcher(self) -> FetcherConfig:
         return FetcherConfig(
-            lanes=self.rows,
+            lanes=self.topk_lanes,
             channels=self.memory_channels,
             transaction_bits=self.transaction_bits,
             row_transactions=self.row_transactions(FULL),

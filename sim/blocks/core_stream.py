@@ -106,7 +106,7 @@ class _CoreRun(PipelineRun):
     ) -> None:
         super().__init__(config, Stalls(o=stalls.o))
         self.core, self.heads, self.core_stalls = config, heads, stalls
-        self.fetcher = FetcherRun(config.fetcher, memory)
+        self.fetcher = FetcherRun(config.fetcher, memory, config.rows)
         self.moves_of_core = CoreMoves(
             addresses=self.fetcher.moves.addresses, answers=self.fetcher.moves.answers
         )
@@ -155,7 +155,7 @@ class _CoreRun(PipelineRun):
         self._fetch_ahead(wanted)
         return self._fetch([self.heads[self.current].low], max(wanted, self.free))
 
-    def load_late_values(self, lines: int, wanted: int) -> int:
+    def load_late_values(self, rows: Sequence[int], wanted: int) -> int:
         self._fetch_ahead(wanted)
         self.waiting -= 1
         return self._fetch([self.heads[self.current].value], max(wanted, self.free))

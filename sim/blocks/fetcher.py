@@ -147,6 +147,9 @@ def fetcher_moves(
 class FetcherRun:
     """The registers that decide when something moves, stepped cycle by cycle.
 
+    With `line_rows` the beats that leave are handed on in lines of so many lanes, one a cycle, up
+    to the last one that holds a row; else a beat leaves when the sink is ready.
+
     Attributes:
         cycle: that comes next.
         indices_left: beats of indices that have not been taken.
@@ -154,8 +157,10 @@ class FetcherRun:
         moves: what has moved.
     """
 
-    def __init__(self, config: FetcherConfig, memory: MemoryTiming) -> None:
-        self.config, self.memory = config, memory
+    def __init__(
+        self, config: FetcherConfig, memory: MemoryTiming, line_rows: int | None = None
+    ) -> None:
+        self.config, self.memory, self._line_rows = config, memory, line_rows
         channels = config.channels
         self.cycle = 0
         self._requests = 0  # that have not been taken
@@ -163,7 +168,7 @@ class FetcherRun:
         self._offers_request = self._offers_indices = self._open_request = False
         self._issuing: _Beat | None = None
         self._order: deque[_Beat] = deque()
-        self._leaving = False  # a beat of rows waits at the output
+        self._leaving = 0  # lines at the output that have not been handed on
         self._address: list[int | None] = [None] * channels  # lane whose address is offered
         self._owners: list[deque[int]] = [deque() for _ in range(channels)]  # answers to come
         self._queues: list[deque[int]] = [deque() for _ in range(channels)]  # lanes of answers here
@@ -203,7 +208,7 @@ class FetcherRun:
         cycle, moves = self.cycle, self.moves
         self._offers_request |= self._requests > 0 and offers_request
         self._offers_indices |= bool(self._beats) and offers_indices
-        leaves = self._leaving and ready
+        leaves = self._leaving == 1 and ready
         pops = self._pops()
         grants = self._grants(cycle)
         answers = self._answers(cycle)
@@ -219,10 +224,10 @@ class FetcherRun:
             self._issuing = None
         if leaves:
             moves.rows.append(cycle)
-        if leaves or not self._leaving:
-            self._leaving = bool(self._order) and self._order[0].finished
-            if self._leaving:
-                self._order.popleft()
+        if self._leaving > 1:
+            self._leaving -= ready
+        else:
+            self._hand_on(leaves)
         if takes:
             beat, last = self._beats.popleft()
             moves.indices.append(cycle)
@@ -231,6 +236,15 @@ class FetcherRun:
             self._order.append(_Beat(beat.size, beat.starts))
             self._open_request = not last
         self.cycle += 1
+
+    def _hand_on(self, leaves: bool) -> None:
+        """Let the oldest beat go to the output, if it is complete and there is room."""
+        if self._leaving and not leaves:
+            return
+        self._leaving = 0
+        if self._order and self._order[0].finished:
+            highest = max(self._order.popleft().starts, default=0)
+            self._leaving = highest // self._line_rows + 1 if self._line_rows else 1
 
     def _grants(self, cycle: int) -> dict[int, int]:
         """Return channel -> lane of the addresses that enter the channels' registers."""

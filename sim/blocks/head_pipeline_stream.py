@@ -186,13 +186,14 @@ class PipelineRun:
             moves.append(next_move(self.stalls.key_fill, offered, 0))
         return moves[-1]
 
-    def load_late_values(self, lines: int, wanted: int) -> int:
-        """Tell lines of V from a cycle on and fill them; return the last one's cycle."""
-        asked = wanted - 1
-        for _ in range(lines):
+    def load_late_values(self, rows: Sequence[int], wanted: int) -> int:
+        """Tell rows of V from a cycle on and fill their lines; return the last one's cycle."""
+        asked, offered = wanted - 1, []
+        for lines in rows:
             asked = first_ready(self.stalls.late, asked + 1)
             self.moves.late.append(asked)
-        return self._fill("value", [move + 1 for move in self.moves.late[-lines:]])
+            offered += [asked + 1] * lines
+        return self._fill("value", offered)
 
     def _scores(self, first: int, n: int) -> int:
         """Issue a query from a cycle on; return the cycle of its decision."""
@@ -214,7 +215,7 @@ class PipelineRun:
         loaded = self._widen(decision, n)
         reads = self._select(query, loaded)
         if late:
-            filled = self.load_late_values(len(reads), reads[-1] + 1)
+            filled = self.load_late_values([n for _, n in query.kept_lines], reads[-1] + 1)
             reads = [filled + 1 + line for line in range(len(reads))]
         return self._weigh(reads)
 

@@ -38,13 +38,13 @@ class Selects(StreamHarness):
         )  # fmt: skip
         super().__init__(CascadeController(config))
         self.keep = self.follow(range(LISTED + 1), "keep")
-        self.line = self.follow(1, "line")
+        self.row = self.follow(1, "row")
 
     def claims(self, m: Module) -> None:
         command, kept = self.dut.command, self.dut.kept
         number, payload = counter(m, moves(command), "commands"), command.payload
         m.d.comb += [
-            self.dut.line.eq(self.line),
+            self.dut.row.eq(self.row),
             Assume(self.keep <= LISTED),
             Assume(~self.dut.outputs.valid & ~self.dut.probabilities.valid),
             Assume(~command.valid | (number <= LISTED // LANES)),
@@ -88,8 +88,8 @@ class Selects(StreamHarness):
                 m.d.comb += Assert((count <= place) | (order[place - 1] < order[place]))
             with m.If(self.dut.idle):
                 for lane in range(LANES):
-                    place = (self.line << 1) + lane
-                    listed = self.dut.line_numbers[lane] == order[place]
+                    place = (self.row << 1) + lane
+                    listed = self.dut.row_numbers[lane] == order[place]
                     m.d.comb += Assert((count <= place) | listed)
 
 

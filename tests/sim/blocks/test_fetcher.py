@@ -39,10 +39,10 @@ def test_a_lane_that_fetches_nothing_asks_for_nothing():
     assert matrix.transactions == [2, 3]
 
 
-def test_a_beat_of_nothing_leaves_the_cycle_after_it_came():
+def test_a_beat_of_nothing_leaves_two_cycles_after_it_came():
     moves = fetcher_moves(ONE, [Matrix(0, 1, [None])], MemoryTiming(1), [], [], [])
     assert moves.indices == [1]
-    assert moves.rows == [2]
+    assert moves.rows == [3]
 
 
 def test_a_full_queue_stops_the_addresses():
