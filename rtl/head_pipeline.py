@@ -29,7 +29,8 @@ class HeadPipeline(wiring.Component):
     A head starts when its three matrices are stored. Its queries follow each other without a gap,
     also behind another head, as long as fewer than `results` are under way; with fewer values than
     keys a query waits until the top-k engine has taken the one before, with `lsb` until it is
-    decided; such a head starts and ends with an empty pipeline.
+    decided. A head with `lsb` starts and ends with an empty pipeline; so do heads that select
+    between others that do not.
 
     A head with `late` starts without its V. When its selection has ended, `late` gives what it
     needs of V, in rows of `topk_lanes`, the last one marked, with a mask of those that are kept;
@@ -287,9 +288,11 @@ class _Issue:
         half = Signal()  # of this head's keys
         under_way = Signal(range(config.results + 1))
         selecting = Signal()  # a query is issued that the top-k engine has not taken
-        alone, was_alone = Signal(), Signal()  # the head needs an empty pipeline; the last one did
+        # kind of this head and the last one: with low bits it needs an empty pipeline for itself,
+        # and one that selects follows only others that do
+        alone, was_alone, did_prune = Signal(), Signal(), Signal()
         pending = Signal(range(config.buffer.halves + 1))  # heads whose values are in use
-        m.d.comb += alone.eq(prunes | head.lsb)
+        m.d.comb += alone.eq(head.lsb | was_alone | (prunes != did_prune))
         last_query = query + 1 == head.queries
         queries, keys, values = (core._buffers[name] for name in ("query", "key", "value"))
 
@@ -302,7 +305,7 @@ class _Issue:
                 (keys.stored != 0)
                 & (queries.stored != 0)
                 & (~fresh | head.late | (values.stored > pending))
-                & (~fresh | ~(alone | was_alone) | (under_way == 0))
+                & (~fresh | ~alone | (under_way == 0))
                 & (full | (under_way != config.results))
                 & (full | ~selecting)
             ),
@@ -402,7 +405,11 @@ class _Issue:
                         with m.Else():
                             m.d.sync += query.eq(query + 1)
                             with m.If(last_query):
-                                m.d.sync += [was_alone.eq(alone), half.eq(~half)]
+                                m.d.sync += [
+                                    was_alone.eq(head.lsb),
+                                    did_prune.eq(prunes),
+                                    half.eq(~half),
+                                ]
                                 m.next = "IDLE"
             with m.State("DECISION"):
                 with m.If(decides):
@@ -429,7 +436,7 @@ class _Issue:
                     m.next = "ISSUE"
             with m.State("RELEASE"):
                 m.d.comb += skip.eq(1)
-                m.d.sync += [was_alone.eq(alone), half.eq(~half)]
+                m.d.sync += [was_alone.eq(head.lsb), did_prune.eq(prunes), half.eq(~half)]
                 m.next = "IDLE"
 
     def _chosen(self, queries: LineBuffer, lane: Value) -> Value:

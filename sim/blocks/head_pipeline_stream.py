@@ -103,7 +103,7 @@ class PipelineRun:
         self.kept_read = self.kept_left = -1  # last beats in the decision's store, and out of it
         self.popped = self.selected = self.selection_free = -1
         self.wide_from, self.wide_taken = 0, -1  # a wide row waits from one cycle to another
-        self.was_alone = False
+        self.last: HeadWork | None = None
 
     def run(self, heads: Sequence[HeadWork]) -> PipelineMoves:
         for head in heads:
@@ -112,9 +112,8 @@ class PipelineRun:
 
     def _head(self, head: HeadWork) -> None:
         moves, n = self.moves, -(-head.keys // self.config.rows)
-        alone = head.lsb or head.selects
         cycle = self.load(head) + 1
-        if alone or self.was_alone:
+        if self.last and self._needs_empty_pipeline(head, self.last):
             cycle = max(cycle, after(moves.o))
         has_lsbs = False
         for number, query in enumerate(head.queries):
@@ -138,7 +137,10 @@ class PipelineRun:
             self._leave(lines_end + READ_TO_ARRAY_CYCLES + self.config.prob_value.latency_cycles)
         if head.lsb:
             self.key_gate = moves.o[-1] + 1
-        self.was_alone = alone
+        self.last = head
+
+    def _needs_empty_pipeline(self, head: HeadWork, last: HeadWork) -> bool:
+        return head.lsb or last.lsb or head.selects != last.selects
 
     def _release(self, head: HeadWork, cycle: int, n: int) -> None:
         """Note that queries and keys are free; with `lsb` that takes a cycle of its own."""
