@@ -163,8 +163,9 @@ class SpAttenCore(wiring.Component):
 class _Loader:
     """Takes commands, decides what is fetched, and gathers rows by the token list.
 
-    One thing behind another: the matrices of a head, of a late one without V; the low bits of one;
-    the lines of V that a late one needs. The next one begins when all indices have been sent.
+    One thing behind another: Q and K of a head; its V, when there is room, unless it is late; the
+    rows of V that a late one needs; the low bits of one. The next one begins when all indices have
+    been sent.
 
     Attributes:
         beats: where the rows that are under way belong; as many as a row of the token list.
@@ -181,7 +182,9 @@ class _Loader:
         self.beats = Queue(m, place, config.beats + 1, "beats")
         self.wanted = Signal(core.command.payload.shape())  # the head whose matrices are fetched
         self.busy = Signal()
-        self.starts, self.refills, self.chooses = Signal(), Signal(), Signal()
+        self.starts, self.follows, self.refills, self.chooses = (
+            Signal(name=name) for name in ("starts", "follows", "refills", "chooses")
+        )
         self._take_commands(m)
         self._queue_heads(m)
         self._plan(m)
@@ -201,12 +204,15 @@ class _Loader:
         # heads whose V has to wait for their selection; bases of V
         self.waiting = waiting = Queue(m, config.address_bits, 3, "waiting")
         room = [self._room(m, what, name) for what, name in enumerate(("query", "key", "value"))]
-        free, has_room = Signal(), Signal()  # has_room: for what a head begins with
-        fitting, alive = Signal(), Signal()
+        pending = Signal()  # V of the head that was begun last is still to be asked for
+        idle, free = Signal(), Signal()
+        has_room, fitting, alive = Signal(), Signal(), Signal()  # for Q and K
         offers, offers_head = Signal(), Signal()
         m.d.comb += [
-            free.eq(~self.busy & ~pipeline.lsb.valid & ~pipeline.late.valid & cascade.idle),
-            has_room.eq(room[_QUERY] & room[_KEY] & (head.late | (room[_VALUE] & ~waiting.valid))),
+            idle.eq(~self.busy & ~pipeline.lsb.valid & ~pipeline.late.valid),
+            free.eq(idle & ~pending & cascade.idle),
+            self.follows.eq(idle & pending & room[_VALUE]),
+            has_room.eq(room[_QUERY] & room[_KEY] & (head.late | ~waiting.valid)),
             fitting.eq(fits(head, config.tokens) & (command.number < config.heads)),
             alive.eq(cascade.alive.bit_select(command.number, 1)),
             offers.eq(free & core.command.valid),
@@ -232,15 +238,15 @@ class _Loader:
             waiting.entering.eq(command.value_base),
         ]
         with m.If(self.starts):
-            m.d.sync += self.wanted.eq(command)
+            m.d.sync += [self.wanted.eq(command), pending.eq(~head.late)]
+        with m.Elif(self.follows):
+            m.d.sync += pending.eq(0)
 
     def _room(self, m: Module, what: int, name: str) -> Value:
         """Return whether a buffer has a half that is neither full nor meant for something."""
         halves = self.core.config.buffer.halves
         coming = Signal(range(halves + 1), name=f"{name}_coming")  # matrices being fetched
-        begins = self.starts
-        if what == _VALUE:
-            begins = (self.starts & ~self.core.command.payload.head.late) | self.chooses
+        begins = self.follows | self.chooses if what == _VALUE else self.starts
         m.d.sync += coming.eq(coming + begins - self.filled[what])
         return getattr(self.core._pipeline, f"{name}_stored") + coming != halves
 
@@ -269,7 +275,6 @@ class _Loader:
 
     def _plan(self, m: Module) -> None:
         """Know what is fetched: from one kind of matrix to another, in requests and in indices."""
-        command = self.core.command.payload
         self.chosen = Signal()  # lines of V are fetched that a selection has chosen
         self.asking, self.sending, self.end = Signal(2), Signal(2), Signal(2)
         self.asked_all, self.sent = Signal(), Signal()  # all requests, in this cycle the last index
@@ -277,10 +282,10 @@ class _Loader:
         first, last = Signal(2), Signal(2)  # kinds
         m.d.comb += [
             first.eq(Mux(self.starts, _QUERY, Mux(self.refills, _LOW, _VALUE))),
-            last.eq(Mux(self.starts, Mux(command.head.late, _KEY, _VALUE), first)),
+            last.eq(Mux(self.starts, _KEY, first)),
             self.waiting.pop.eq(self.sent & self.chosen),
         ]
-        with m.If(self.starts | self.refills | self.chooses):
+        with m.If(self.starts | self.follows | self.refills | self.chooses):
             m.d.sync += [
                 self.busy.eq(1),
                 self.chosen.eq(self.chooses),

@@ -70,12 +70,11 @@ def core_moves(
 ) -> CoreMoves:
     """Return when everything moves.
 
-    The three matrices of a head are fetched one behind another, when the fetcher has taken all
-    indices of what comes before and each buffer has a half that nothing is meant for; of a late
-    head only Q and K at first, V when its selection has ended. Low bits and such a V go before a
-    head. While a late head waits for its V only late ones are begun. The fetcher begins the cycle
-    after. A command to the cascade controller is taken when no head is under way, all others only
-    while the controller is idle.
+    Q and K of a head are fetched, then its V, each when the fetcher has taken all indices of what
+    comes before and the buffers have a half that nothing is meant for; V of a late head when its
+    selection has ended. Low bits and such a V go before others. While a late head waits for its V
+    only late ones are begun. The fetcher begins the cycle after. A command to the cascade
+    controller is taken when no head is under way, all others only while the controller is idle.
 
     Args:
         config: the core.
@@ -115,14 +114,17 @@ class _CoreRun(PipelineRun):
         self.cascade_idle = first_idle(config.cascade)  # from when
         self.fetched: list[tuple[int, int]] = []  # of each head: begun, last line filled
         self.current = -1  # head that the pipeline has
-        self.waiting = 0  # heads whose V has not been fetched
+        self.waiting = 0  # late heads whose V has not been fetched
+        self.pending = False  # V of the head begun last has not been asked for
 
     def take_steps(self, limit: int | None = None) -> bool:
-        """Take the commands before the next head; tell whether there are none left.
+        """Fetch a V that is pending, take the commands before the next head; tell whether all are.
 
         Args:
             limit: cycle from which on something else goes first, while a head is under way.
         """
+        if self.pending and not self._fetch_value(limit):
+            return False
         steps, moves = self.steps[len(self.fetched)], self.moves_of_core
         while steps:
             step = steps[0]
@@ -146,6 +148,8 @@ class _CoreRun(PipelineRun):
         if len(self.fetched) == self.current:
             self.take_steps()
             self._fetch_head(self._earliest())
+        if self.pending and len(self.fetched) == self.current + 1:
+            self._fetch_value()
         begun, filled = self.fetched[self.current]
         taken = max(begun + 1, self.idle)
         self.moves.head.append(taken)
@@ -173,27 +177,42 @@ class _CoreRun(PipelineRun):
         number = len(self.fetched)
         if number == len(self.heads):
             return False
-        has_room = number - self.config.buffer.halves < len(self.released["key"])
+        has_room = self._room("key", number) is not None
         return has_room and (self.heads[number].work.late or not self.waiting)
 
     def _earliest(self) -> int:
         """Return when the next head's fetch can begin."""
-        begun = max(self.free, self.cascade_idle, self._room(len(self.fetched)))
+        number = len(self.fetched)
+        room = max(self._room(name, number) or 0 for name in ("query", "key"))
+        begun = max(self.free, self.cascade_idle, room)
         moves = self.moves_of_core.command
         return next_move(self.core_stalls.command, after(moves), begun)
 
-    def _room(self, number: int) -> int:
-        """Return from when the buffers that a head fills at once have a free half."""
-        before = number - self.config.buffer.halves
-        names = ("query", "key") if self.heads[number].work.late else ("query", "key", "value")
-        return max(self.released[name][before] for name in names) + 1 if before >= 0 else 0
+    def _room(self, name: str, number: int) -> int | None:
+        """Return from when a buffer has room for a head's matrix; None: not before another ends."""
+        before, released = number - self.config.buffer.halves, self.released[name]
+        if before < 0:
+            return 0
+        return released[before] + 1 if before < len(released) else None
 
     def _fetch_head(self, start: int) -> None:
         head = self.heads[len(self.fetched)]
         self.moves_of_core.command.append(start)
-        matrices = [head.query, head.key] if head.work.late else [head.query, head.key, head.value]
-        self.fetched.append((start, self._fetch(matrices, start)))
+        self.fetched.append((start, self._fetch([head.query, head.key], start)))
         self.waiting += head.work.late
+        self.pending = not head.work.late
+
+    def _fetch_value(self, limit: int | None = None) -> bool:
+        """Fetch V of the head that was begun last; tell whether that begins before a cycle."""
+        number = len(self.fetched) - 1
+        room = self._room("value", number)
+        if room is None or (limit is not None and max(self.free, room) >= limit):
+            return False
+        begun, _ = self.fetched[number]
+        filled = self._fetch([self.heads[number].value], max(self.free, room))
+        self.fetched[number] = (begun, filled)
+        self.pending = False
+        return True
 
     def _fetch(self, matrices: Sequence[Matrix], start: int) -> int:
         """Fetch matrices from a cycle on; return the cycle in which the last line is filled.
