@@ -192,8 +192,8 @@ MUTANTS = (
     ),
     Mutant(
         "fetcher: a row is whole without the lanes behind one that fetches nothing",
-        original="missing.append(beat.mask[lane] &",
-        replacement="missing.append(beat.mask[: lane + 1].all() &",
+        original="full.append(~beat.mask[lane] |",
+        replacement="full.append(~beat.mask[: lane + 1].all() |",
         **_FETCHER,
     ),
     Mutant(
@@ -274,8 +274,8 @@ MUTANTS = (
     Mutant(
         "core: V of a head overtakes that of a late one",
         "rtl/core.py",
-        '(room["value"] & ~waiting.valid)',
-        'room["value"]',
+        "(head.late | ~waiting.valid)",
+        "Const(1)",
         "core",
     ),
     Mutant(
