@@ -111,6 +111,10 @@ _ALL = (
             {"rows": 1, "channels": 1, "width_bits": 2, "lsb_bits": 1},
             {"rows": 3, "channels": 5, "width_bits": 9, "lsb_bits": 5},
         ),
+        proven=(
+            "each line leaves once, in order, as the golden function converts it, under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="fetcher",
