@@ -179,7 +179,11 @@ _ALL = (
             {"lanes": 1, "fifo_rows": 5, "prob_bits": 16, "score_bits": 17},
             {"lanes": 3, "fifo_rows": 7, "prob_bits": 9, "score_bits": 11},
         ),
-        proven=("the store of scores neither overflows nor underflows, for rows of one beat",),
+        proven=(
+            "drops, repeats and reorders no beat under stalls",
+            "its stores neither overflow nor underflow, for rows of up to 2 beats",
+            _RULE,
+        ),
     ),
     Block(
         name="requant",
