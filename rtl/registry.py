@@ -285,6 +285,13 @@ _ALL = (
             {"channels": 4, "rows": 4, "tokens": 24, "topk_lanes": 4, "width_bits": 8},
             {"channels": 8, "rows": 2, "tokens": 24, "topk_lanes": 4, "results": 3},
         ),
+        proven=(
+            "in the first 22 cycles, 16 with two queries under way, with stand-ins for the "
+            "arithmetic and the top-k engine: no query gives two outputs, a head's last is marked",
+            "in these cycles no queue between its blocks overflows or underflows",
+            "a head that does not fit is not taken",
+            _RULE,
+        ),
     ),
     Block(
         name="core",
