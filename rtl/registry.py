@@ -324,6 +324,12 @@ _ALL = (
                 "beats": 3,
             },
         ),
+        proven=(
+            "in the first 34 cycles, with one token and one transaction at a time and stand-ins "
+            "for the arithmetic and the top-k engine: a refused head causes no address, no output",
+            "in these cycles no queue overflows or underflows",
+            _RULE,
+        ),
     ),
 )
 

@@ -2,7 +2,8 @@
 
 Each has the streams of its block and gives as many items as it, with what numbers the solver
 likes; the softmax also takes the time that the solver likes. What holds for all their numbers
-holds for those of the blocks. They are put in place by `without_arithmetic`.
+holds for those of the blocks. The others are quicker than their blocks, which no proof with them
+covers in time. They are put in place by `without_arithmetic`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,12 @@ def without_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the head pipeline be made of the stand-ins."""
     for stand_in in (AnyScores, AnyProbabilities, AnyKept, AnySums):
         monkeypatch.setattr(f"rtl.head_pipeline.{stand_in.__base__.__name__}", stand_in)
+
+
+def may_run(head: Any, tokens: int) -> Value:
+    """Return whether a head has 1 to `tokens` queries and keys: what `fits` should say."""
+    queries, keys = head.queries, head.keys
+    return (queries >= 1) & (queries <= tokens) & (keys >= 1) & (keys <= tokens)
 
 
 class AnyScores(QueryKey):

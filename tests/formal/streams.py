@@ -20,15 +20,15 @@ def stuck_on(output: Any) -> Value:
     return Const(1)
 
 
-def withdraws(dut: Any, name: str, domain: str = "sync") -> None:
+def withdraws(dut: Any, output: Any, domain: str = "sync") -> None:
     """Break a component: an item that it offers and nobody takes is gone in the next cycle.
 
     Args:
         dut: the component.
-        name: its output.
+        output: a stream of it.
         domain: that drives the output's `valid`.
     """
-    elaborate, output = dut.elaborate, getattr(dut, name)
+    elaborate = dut.elaborate
 
     def broken(platform: Any) -> Module:
         m: Module = elaborate(platform)

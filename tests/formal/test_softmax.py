@@ -103,7 +103,7 @@ def test_probabilities_that_are_withdrawn_are_found(
 ) -> None:
     _divide_shortly(monkeypatch)
     harness = Waits()
-    withdraws(harness.dut, "o")
+    withdraws(harness.dut, harness.dut.o)
     assert not holds(harness, harness.ports, SHORT + 5, tmp_path)
 
 
