@@ -111,6 +111,10 @@ _ALL = (
             {"rows": 1, "channels": 1, "width_bits": 2, "lsb_bits": 1},
             {"rows": 3, "channels": 5, "width_bits": 9, "lsb_bits": 5},
         ),
+        proven=(
+            "each line leaves once, in order, as the golden function converts it, under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="fetcher",
@@ -175,7 +179,11 @@ _ALL = (
             {"lanes": 1, "fifo_rows": 5, "prob_bits": 16, "score_bits": 17},
             {"lanes": 3, "fifo_rows": 7, "prob_bits": 9, "score_bits": 11},
         ),
-        proven=("the store of scores neither overflows nor underflows, for rows of one beat",),
+        proven=(
+            "drops, repeats and reorders no beat under stalls",
+            "its stores neither overflow nor underflow, for rows of up to 2 beats",
+            _RULE,
+        ),
     ),
     Block(
         name="requant",
@@ -310,6 +318,13 @@ _ALL = (
             {"channels": 2, "rows": 4, "tokens": 24, "topk_lanes": 8, "width_bits": 8},
             {"channels": 8, "rows": 2, "tokens": 24, "topk_lanes": 4, "results": 3},
         ),
+        proven=(
+            "in the first 22 cycles, 16 with two queries under way, with stand-ins for the "
+            "arithmetic and the top-k engine: no query gives two outputs, a head's last is marked",
+            "in these cycles no queue between its blocks overflows or underflows",
+            "a head that does not fit is not taken",
+            _RULE,
+        ),
     ),
     Block(
         name="core",
@@ -343,6 +358,12 @@ _ALL = (
                 "queue_depth": 3,
                 "beats": 3,
             },
+        ),
+        proven=(
+            "in the first 34 cycles, with one token and one transaction at a time and stand-ins "
+            "for the arithmetic and the top-k engine: a refused head causes no address, no output",
+            "in these cycles no queue overflows or underflows",
+            _RULE,
         ),
     ),
 )

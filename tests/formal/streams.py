@@ -20,6 +20,27 @@ def stuck_on(output: Any) -> Value:
     return Const(1)
 
 
+def withdraws(dut: Any, output: Any, domain: str = "sync") -> None:
+    """Break a component: an item that it offers and nobody takes is gone in the next cycle.
+
+    Args:
+        dut: the component.
+        output: a stream of it.
+        domain: that drives the output's `valid`.
+    """
+    elaborate = dut.elaborate
+
+    def broken(platform: Any) -> Module:
+        m: Module = elaborate(platform)
+        waits, waited = output.valid & ~output.ready, Signal(name="waited")
+        m.d.sync += waited.eq(waits)
+        with m.If(waits if domain == "sync" else waited):
+            m.d[domain] += output.valid.eq(0)
+        return m
+
+    dut.elaborate = broken
+
+
 def constant(m: Module, signal: Signal) -> None:
     """Let a free input keep its first value for the whole run, also over a reset."""
     before = Signal.like(signal, name=f"{signal.name}_before", reset_less=True)
