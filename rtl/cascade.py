@@ -328,7 +328,8 @@ class _Heads:
         """Add outputs up: a head's magnitudes first, then to what it had."""
         config, outputs = self.config, self.core.outputs
         m.submodules.head_importance = unit = HeadImportance(config.head_importance)
-        numbers = Queue(m, outputs.payload.head.shape(), 3, "head_numbers")
+        depth = config.head_importance.latency_cycles + 1
+        numbers = Queue(m, outputs.payload.head.shape(), depth, "head_numbers")
         inside = Signal(name="inside_head")  # a head whose last row has not come
         row, entering = unit.i.payload, outputs.payload
         m.d.comb += [

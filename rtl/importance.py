@@ -9,7 +9,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.memory import Memory
 from amaranth.lib.wiring import In, Out
 
-from rtl.streams import advances, require_power_of_two, row_layout
+from rtl.streams import advances, require_power_of_two, row_layout, stage
 from sim.blocks.accumulate import CLEAR, DUMP, LOAD, HeadImportanceConfig, ImportanceConfig
 
 
@@ -164,8 +164,9 @@ class HeadImportance(wiring.Component):
     """Adds the magnitudes of a head's outputs to its importance; one row a cycle.
 
     Input rows: `data` signed, `count`, `last` row of the head, and `importance`, what the head has
-    so far, read with the first row. One sum leaves for each head, 2 cycles after its last row; it
-    stays at its largest value once it reaches it.
+    so far, read with the first row. One sum leaves for each head, `config.latency_cycles` after its
+    last row: a register for the magnitudes, each level of the adder tree and the sum. It stays at
+    its largest value once it reaches it.
     """
 
     def __init__(self, config: HeadImportanceConfig) -> None:
@@ -184,26 +185,23 @@ class HeadImportance(wiring.Component):
     def elaborate(self, platform: Any) -> Module:
         m = Module()
         config, row = self.config, self.i.payload
+        moves = advances(self.o)
+        m.d.comb += self.i.ready.eq(moves)
         terms: list[Value] = [
             Mux(row.count > lane, abs(row.data[lane]), 0) for lane in range(config.lanes)
         ]
-        while len(terms) > 1:
-            pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
-            terms = pairs + ([terms[-1]] if len(terms) % 2 else [])
-        added = Signal(len(terms[0]))
-        valid, last = Signal(), Signal()
-        start = Signal(config.sum_bits)
+        arrives: Value = Cat(self.i.valid, row.last, row.importance)
+        for level in range(config.latency_cycles - 1):
+            if level:
+                pairs = [a + b for a, b in zip(terms[::2], terms[1::2], strict=False)]
+                terms = pairs + ([terms[-1]] if len(terms) % 2 else [])
+            terms = [stage(m, moves, term, f"term_{level}_{n}") for n, term in enumerate(terms)]
+            arrives = stage(m, moves, arrives, f"arrives_{level}")
+        added, valid, last, start = terms[0], arrives[0], arrives[1], arrives[2:]
         begins = Signal(init=1)
         total = self.o.payload.importance
-        moves = advances(self.o)
-        m.d.comb += self.i.ready.eq(moves)
         with m.If(moves):
-            m.d.sync += [
-                Cat(valid, last).eq(Cat(self.i.valid, row.last)),
-                added.eq(terms[0]),
-                start.eq(row.importance),
-                self.o.valid.eq(valid & last),
-            ]
+            m.d.sync += self.o.valid.eq(valid & last)
             with m.If(valid):
                 m.d.sync += [
                     total.eq(saturated(Mux(begins, start, total) + added, config.sum_bits)),

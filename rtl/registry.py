@@ -260,7 +260,7 @@ _ALL = (
         description="head importance: magnitudes of a head's outputs, added up",
         config="sim.blocks.accumulate:HeadImportanceConfig",
         component="rtl.importance:HeadImportance",
-        latency="a head's last row to its sum: 2 cycles",
+        latency="a head's last row to its sum: 2 + log2(lanes) cycles",
         throughput="1 row of `lanes` elements a cycle",
         sizes=(
             {},

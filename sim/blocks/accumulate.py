@@ -44,8 +44,8 @@ class HeadImportanceConfig(Config):
 
     @property
     def latency_cycles(self) -> int:
-        """Registers between a head's last row and its sum."""
-        return 2
+        """Registers between a head's last row and its sum: magnitudes, adder tree, sum."""
+        return 2 + (self.lanes - 1).bit_length()
 
 
 def token_importance_golden(

@@ -32,8 +32,6 @@ FIRST_ROW_CYCLES = {SELECT_TOKENS: 2, SELECT_HEADS: 1}
 """A selection's command to the first row of sums into the engine."""
 KEPT_TO_IDLE_CYCLES = 3
 """A selection's last row leaves to the first command that can follow: it is packed and written."""
-SETTLED_CYCLES = 3
-"""A head's last row of outputs to the first command that can follow."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +111,11 @@ def selection_moves(
     last_in = taken + FIRST_ROW_CYCLES[work.kind] + work.rows - 1
     start = last_in + 1 + work.passes_cycles + config.topk.pass_overhead_cycles
     return filter_moves(start, work.leaving, ready)
+
+
+def settled_cycles(config: CascadeConfig) -> int:
+    """Return the cycles from a head's last row of outputs to the first command that can follow."""
+    return config.head_importance.latency_cycles + 1
 
 
 def first_idle(config: CascadeConfig) -> int:
@@ -196,7 +199,7 @@ class _Run:
             self.state.add_output(output.head, output.data[None])
             self.between["outputs"] = output.last
             if output.last:
-                self.settled = cycle + SETTLED_CYCLES
+                self.settled = cycle + settled_cycles(self.config)
 
     def _take(self, cycle: int, name: str) -> None:
         self.offers[name] = False

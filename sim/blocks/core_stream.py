@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from sim.blocks.cascade_stream import (
     KEPT_TO_IDLE_CYCLES,
-    SETTLED_CYCLES,
     SelectionWork,
     first_idle,
     selection_moves,
+    settled_cycles,
 )
 from sim.blocks.core import CoreConfig
 from sim.blocks.fetcher import FetcherRun, Matrix, MemoryTiming
@@ -130,7 +130,7 @@ class _CoreRun(PipelineRun):
             step = steps[0]
             begun = max(self.free, self.cascade_idle)
             if step.cascades and self.moves.o:
-                begun = max(begun, self.moves.o[-1] + SETTLED_CYCLES)
+                begun = max(begun, self.moves.o[-1] + settled_cycles(self.core.cascade))
             taken = next_move(self.core_stalls.command, after(moves.command), begun)
             if limit is not None and (step.cascades or taken >= limit):
                 return False

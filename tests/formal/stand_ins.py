@@ -3,7 +3,7 @@
 Each has the streams of its block and gives as many items as it, with what numbers the solver
 likes; the softmax also takes the time that the solver likes. What holds for all their numbers
 holds for those of the blocks. The others are quicker than their blocks, which no proof with them
-covers in time. They are put in place by `without_arithmetic`.
+covers in time. The cascade controller takes no commands. `without_arithmetic` puts them in place.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 from amaranth.hdl import Const, Module, Signal, Value
 from amaranth.lib import data
 
+from rtl.cascade import CascadeController
 from rtl.prob_value import ProbValue
 from rtl.query_key import QueryKey
 from rtl.queue import Queue
@@ -24,7 +25,8 @@ from rtl.topk import TopK
 
 GOES, PROBABILITIES = Signal(name="free_goes"), Signal(32, name="free_probabilities")
 KEPT, SUM = Signal(32, name="free_kept"), Signal(name="free_sum")
-CHOICES = [GOES, PROBABILITIES, KEPT, SUM]
+LISTED = Signal(8, name="free_listed")
+CHOICES = [GOES, PROBABILITIES, KEPT, SUM, LISTED]
 """Free inputs of the stand-ins."""
 
 
@@ -32,12 +34,16 @@ def without_arithmetic(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the head pipeline be made of the stand-ins."""
     for stand_in in (AnyScores, AnyProbabilities, AnyKept, AnySums):
         monkeypatch.setattr(f"rtl.head_pipeline.{stand_in.__base__.__name__}", stand_in)
+    monkeypatch.setattr("rtl.core.CascadeController", AnyList)
 
 
 def may_run(head: Any, tokens: int) -> Value:
-    """Return whether a head has 1 to `tokens` queries and keys: what `fits` should say."""
+    """Return whether a head has 1 to `tokens` queries and keys, a late one a single query and fewer
+    values than keys: what `fits` should say.
+    """
     queries, keys = head.queries, head.keys
-    return (queries >= 1) & (queries <= tokens) & (keys >= 1) & (keys <= tokens)
+    in_range = (queries >= 1) & (queries <= tokens) & (keys >= 1) & (keys <= tokens)
+    return in_range & (~head.late | ((queries == 1) & (head.values < keys)))
 
 
 class AnyScores(QueryKey):
@@ -113,4 +119,15 @@ class AnySums(ProbValue):
             m.d.sync += self.o.valid.eq(taking & line.last)
         sums = Value.cast(self.o.payload.data)
         m.d.comb += sums.eq(SUM.replicate(len(sums)))
+        return m
+
+
+class AnyList(CascadeController):
+    """Any tokens are listed, any heads alive; takes no commands."""
+
+    def elaborate(self, platform: Any) -> Module:
+        m = Module()
+        numbers = Value.cast(self.row_numbers)
+        assert max(len(numbers), len(self.alive)) <= len(LISTED), "LISTED is too short"
+        m.d.comb += [self.idle.eq(1), numbers.eq(LISTED), self.alive.eq(LISTED)]
         return m
