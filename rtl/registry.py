@@ -304,6 +304,11 @@ _ALL = (
                 "importance_bits": 8,
             },
         ),
+        proven=(
+            "a selection keeps exactly k tokens, in order, none less important than a rejected one, "
+            "and lists them",
+            _RULE,
+        ),
     ),
     Block(
         name="head_pipeline",
