@@ -305,7 +305,7 @@ _ALL = (
             },
         ),
         proven=(
-            "a selection keeps exactly k tokens, in order, none less important than a rejected one, "
+            "a selection keeps exactly k tokens in order, none less important than a rejected one, "
             "and lists them",
             _RULE,
         ),
@@ -366,7 +366,8 @@ _ALL = (
         ),
         proven=(
             "in the first 34 cycles, with one token and one transaction at a time and stand-ins "
-            "for the arithmetic and the top-k engine: a refused head causes no address, no output",
+            "for the arithmetic, the top-k engine and the cascade controller: a refused head "
+            "causes no address, no output",
             "in these cycles no queue overflows or underflows",
             _RULE,
         ),
