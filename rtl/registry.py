@@ -365,10 +365,10 @@ _ALL = (
             },
         ),
         proven=(
-            "in the first 34 cycles, with one token and one transaction at a time and stand-ins "
+            "in the first 32 cycles, with one token and one transaction at a time and stand-ins "
             "for the arithmetic, the top-k engine and the cascade controller: a refused head "
             "causes no address, no output",
-            "in these cycles no queue overflows or underflows",
+            "in the first 24 of these no queue overflows or underflows",
             _RULE,
         ),
     ),

@@ -1,8 +1,8 @@
 """The core: a refused head causes no address and no output; no queue is misused.
 
-The pipeline's arithmetic and its top-k engine are stand-ins (`stand_ins`). With one token a head,
-one memory channel and one transaction under way an output leaves within the steps; with two of
-each, only fetches are seen.
+The pipeline's arithmetic, its top-k engine and the cascade controller are stand-ins (`stand_ins`).
+With one token a head, one memory channel and one transaction under way an output leaves within the
+steps; with two of each, only fetches are seen.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ from tests.formal.streams import StreamHarness, counter, follows_rule, moves, wi
 
 pytestmark = pytest.mark.formal
 
-STEPS = {1: 34, 2: 14}  # by tokens of the longest head
+STEPS = {1: 32, 2: 14}  # by tokens of the longest head
+QUEUE_STEPS = {1: 24, 2: 14}  # with assertions on every queue
 MODULES = ("rtl.core", "rtl.fetcher", "rtl.head_pipeline")
 CLAIMS = ("refusals", "addresses", "outputs")
 MATRICES = 4  # that a head has in memory: Q, K, its low bits, V
@@ -104,9 +105,16 @@ def _queues(monkeypatch: pytest.MonkeyPatch, queue: type) -> None:
 def test_a_refused_head_causes_nothing(
     tokens: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _queues(monkeypatch, WatchedQueue)
+    _queues(monkeypatch, Queue)
     harness = Runs(tokens)
     assert holds(harness, harness.ports, STEPS[tokens], tmp_path)
+
+
+@pytest.mark.parametrize("tokens", list(STEPS))
+def test_no_queue_is_misused(tokens: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _queues(monkeypatch, WatchedQueue)
+    harness = Runs(tokens, ())
+    assert holds(harness, harness.ports, QUEUE_STEPS[tokens], tmp_path)
 
 
 @pytest.mark.parametrize(("tokens", "claim"), [(1, "no output"), (2, "no second address")])
