@@ -16,13 +16,20 @@ PACKAGES = ("workloads", "algos", "sim", "rtl", "reports")
 INTERNAL: dict[str, tuple[str, ...]] = {
     "workloads": (),
     "algos": ("workloads",),
-    "sim": ("workloads.trace", "workloads.shapes", "workloads.errors", "workloads.config"),
+    "sim": (
+        "workloads.trace",
+        "workloads.packed",
+        "workloads.shapes",
+        "workloads.errors",
+        "workloads.config",
+    ),
     "rtl": ("sim.blocks", "workloads.errors", "workloads.config"),
     "reports": ("workloads", "algos", "sim", "rtl"),
 }
 
 _WITH_MODELS = tuple(
-    f"workloads.{name}" for name in ("attention", "capture", "models", "session", "step", "tasks")
+    f"workloads.{name}"
+    for name in ("attention", "capture", "models", "session", "step", "tasks", "tiny")
 )
 
 # other people's package -> prefixes of our modules that may import it
