@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from sim.blocks.exp_block import exp_block_golden
-from sim.blocks.kv4_dequant import arguments_golden, half_parts, score_multiplier
+from sim.blocks.kv4_dequant import IntArray, arguments_golden, half_parts, score_multiplier
 from sim.blocks.value_accumulate import MAX_EXPONENT, MAX_KEYS, row_golden
 from workloads.errors import InputError
 
@@ -56,9 +56,19 @@ def attend(
     query = np.asarray(q_codes, np.int64)
     dots = np.asarray(k_codes, np.int64) @ query
     arguments = arguments_golden(dots, query.sum(), k_zeros, k_scales, multiplier, shift)
+    return weigh(arguments, v_codes, v_scales, v_zeros, block)
+
+
+def weigh(
+    arguments: IntArray, v_codes: Array, v_scales: Array, v_zeros: Array, block: int = 64
+) -> np.ndarray[Any, np.dtype[np.int32]]:
+    """Return the (channels,) outputs of a head from the (keys,) arguments of its exponentials.
+
+    The rest is as in `attend`.
+    """
     values = np.asarray(v_codes, np.int64)
     blocks = []
-    for start in range(0, keys, block):
+    for start in range(0, len(values), block):
         here = slice(start, start + block)
         one = exp_block_golden(arguments[here], v_scales[here], v_zeros[here])
         blocks.append((one, one.weights @ values[here]))
