@@ -87,6 +87,7 @@ def train(seed: int) -> dict[str, Any]:
         "trained_tokens": trained,
         "held_out_bytes": len(held_out),
         "held_out_nats": held_out_nats(model.float(), held_out),
+        "held_out_nats_8_windows": held_out_nats(model, held_out[: 8 * CONTEXT]),
         "bigram_nats": bigram_nats(text, held_out),
         "seconds": round(seconds),
         "machine": f"{torch.get_num_threads()} CPU threads, bfloat16 autocast",
