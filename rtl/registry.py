@@ -372,6 +372,24 @@ _ALL = (
             _RULE,
         ),
     ),
+    Block(
+        name="packed_mac",
+        description="two products of 2, 4 or 8 bits on one DSP48E2, summed",
+        config="sim.blocks.packed_mac:PackedMacConfig",
+        component="rtl.packed_mac:PackedMac",
+        latency="last operands of a sum to its lanes: 4 cycles",
+        throughput="2 products a cycle",
+        sizes=({"primitive": True}, {"lane_bits": 11, "mode": "8x2-sparse"}, {}),
+    ),
+    Block(
+        name="mac_array",
+        description="packed multiply-accumulates in step: the DSP slices of the W2A8KV4 engine",
+        config="sim.blocks.mac_array:MacArrayConfig",
+        component="rtl.mac_array:MacArray",
+        latency="last operands of the sums to their lanes: 4 cycles",
+        throughput="2 `dsps` products a cycle",
+        sizes=({"primitive": True}, {"dsps": 1, "lane_bits": 11}, {"dsps": 7, "lane_bits": 19}),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}
