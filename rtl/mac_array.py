@@ -10,7 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.dsp48 import Dsp48
-from rtl.packed_mac import MacControl, lanes_of, operand_layout, packed
+from rtl.packed_mac import MODES, MacControl, operand_layout, shared_layout
 from rtl.streams import advances, fitted
 from sim.blocks.mac_array import MacArrayConfig
 
@@ -20,38 +20,41 @@ class DspArray:
 
     A pipeline of 4 registers that moves in a cycle with `moves`: operands, pre-adder, product, sum.
 
-    Attributes: `valid`, `last`, `mode`: of the sums that the DSPs hold now; `totals`: P of each.
+    Attributes: `control`, with `valid`, `last` and `mode` of the sums that the DSPs hold now;
+    `totals`: P of each.
     """
 
     def __init__(
-        self, m: Module, moves: Value, item: Any, operands: Sequence[Any], primitive: bool
+        self,
+        m: Module,
+        moves: Value,
+        shared: Any,
+        operands: Sequence[Any],
+        *,
+        primitive: bool,
+        modes: Sequence[int] = tuple(MODES),
     ) -> None:
         """Build the DSPs.
 
         Args:
             m: the module.
             moves: whether the pipeline moves in this cycle.
-            item: what is shared by the operands that enter: `valid`, `mode`, `first`, `last`.
+            shared: `shared_layout` of the operands that enter.
             operands: of each DSP, as `operand_layout`.
             primitive: whether the vendor's primitive is instantiated.
+            modes: that are built.
         """
-        control = MacControl(m, moves, item.valid, item.first, item.last, item.mode)
-        self.valid, self.last, self.mode = control.valid, control.last, control.mode
+        self.control = MacControl(m, moves, shared, modes)
         self.totals: list[Value] = []
         for place, part in enumerate(operands):
             dsp = Dsp48(primitive)
             m.submodules[f"dsp_{place}"] = dsp
-            packed(m, moves, control, part, dsp)
+            self.control.feed(m, moves, part, dsp)
             self.totals.append(dsp.p)
 
     def lanes(self, bits: int) -> list[tuple[Value, Value]]:
         """Return (low, high) lane of each DSP, signed of so many bits."""
-        return [lanes_of(total, self.mode, bits) for total in self.totals]
-
-
-def shared_layout() -> data.StructLayout:
-    """Return what the DSPs of a `DspArray` share in a cycle."""
-    return data.StructLayout({"valid": 1, "mode": 2, "first": 1, "last": 1})
+        return [self.control.lanes(total, bits) for total in self.totals]
 
 
 class MacArray(wiring.Component):
@@ -87,11 +90,11 @@ class MacArray(wiring.Component):
             shared.last.eq(entering.last),
         ]
         operands = [entering.operands[place] for place in range(self.config.dsps)]
-        array = DspArray(m, moves, shared, operands, self.config.primitive)
+        array = DspArray(m, moves, shared, operands, primitive=self.config.primitive)
         bits = self.config.lane_bits
         lows, highs = zip(*array.lanes(bits), strict=True)
         m.d.comb += [
-            self.o.valid.eq(array.valid & array.last),
+            self.o.valid.eq(array.control.valid & array.control.last),
             self.o.payload.low.as_value().eq(Cat(*(fitted(lane, bits) for lane in lows))),
             self.o.payload.high.as_value().eq(Cat(*(fitted(lane, bits) for lane in highs))),
         ]
