@@ -35,6 +35,11 @@ _CASCADE = {"file": "rtl/cascade.py", "block": "cascade"}
 _CORE = {"file": "rtl/core.py", "block": "core"}
 _FETCHER = {"file": "rtl/fetcher.py", "block": "fetcher"}
 _BUFFER = {"file": "rtl/line_buffer.py", "block": "line_buffer"}
+_MAC = {"file": "rtl/packed_mac.py", "block": "packed_mac"}
+_SELECTOR = {"file": "rtl/sparse_selector.py", "block": "sparse_selector"}
+_DEQUANT = {"file": "rtl/group_dequant.py", "block": "group_dequant"}
+_UNPACKER = {"file": "rtl/weight_unpacker.py", "block": "weight_unpacker"}
+_ENGINE = {"file": "rtl/w2a8kv4.py", "block": "w2a8kv4"}
 
 MUTANTS = (
     Mutant(
@@ -332,5 +337,104 @@ MUTANTS = (
         original="payload.head.eq(loader.number)",
         replacement="payload.head.eq(loader.wanted.number)",
         **_CORE,
+    ),
+    Mutant(
+        "packed_mac: a negative activation borrows nothing from the other",
+        original="above = other - factor[-1]",
+        replacement="above = Cat(other, factor[-1].replicate(8))",
+        **_MAC,
+    ),
+    Mutant(
+        "packed_mac: no rounding of the high lane",
+        original="Const(1 << (start - 1), 48)",
+        replacement="Const(0, 48)",
+        **_MAC,
+    ),
+    Mutant(
+        "packed_mac: sums of two tokens start as those of bytes",
+        original="self._chosen(early[3:], halves)",
+        replacement="self._chosen(late[3:], halves)",
+        **_MAC,
+    ),
+    Mutant(
+        "mac_array: a cycle without an item is summed",
+        "rtl/packed_mac.py",
+        "self.sums = moves & late[0]",
+        "self.sums = moves",
+        "mac_array",
+    ),
+    Mutant(
+        "mac_array: the primitive adds to what it held",
+        "rtl/dsp48.py",
+        "START = 0b00_011_01_01",
+        "START = 0b01_011_01_01",
+        "mac_array",
+        size=0,
+    ),
+    Mutant(
+        "sparse_selector: the second kept weight of two tokens is taken for the first",
+        original="Mux(pair & second, positions[1], positions[0])",
+        replacement="Mux(second, positions[1], positions[0])",
+        **_SELECTOR,
+    ),
+    Mutant(
+        "sparse_selector: the other token is that of this one",
+        original="pair, there.word_select(two, ACTIVATION_BITS)",
+        replacement="pair, here.word_select(two, ACTIVATION_BITS)",
+        **_SELECTOR,
+    ),
+    Mutant(
+        "group_dequant: subnormal scales have the hidden bit",
+        original="normal = exponent.any()",
+        replacement="normal = Const(1, 1)",
+        **_DEQUANT,
+    ),
+    Mutant(
+        "group_dequant: a zero point of 2 is taken for 1",
+        original="group.kept << 1",
+        replacement="group.kept",
+        **_DEQUANT,
+    ),
+    Mutant(
+        "group_dequant: a row begins with the sum of the one before",
+        original="Mux(first, 0, read.data.as_signed())",
+        replacement="read.data.as_signed()",
+        **_DEQUANT,
+    ),
+    Mutant(
+        "weight_unpacker: the last superblock has all its metadata beats",
+        original="(left <= enough)",
+        replacement="(left < enough)",
+        **_UNPACKER,
+    ),
+    Mutant(
+        "weight_unpacker: metadata wait for an item to leave",
+        original="have & (~in_data | advances(self.o))",
+        replacement="have & advances(self.o)",
+        **_UNPACKER,
+    ),
+    Mutant(
+        "w2a8kv4: both tokens of a pair get the sum of the second",
+        original="Mux(ahead, low, total) for low",
+        replacement="Mux(ahead, total, total) for low",
+        **_ENGINE,
+    ),
+    Mutant(
+        "w2a8kv4: activations of the first kept weights alone meet the zero point",
+        original="Mux(here.matrix, old, low)",
+        replacement="Mux(here.matrix, 0, low)",
+        **_ENGINE,
+    ),
+    Mutant(
+        "w2a8kv4: the next row begins with the group behind the last",
+        original="Mux(ends_row, asked.base, row_line + 1)",
+        replacement="row_line + 1",
+        **_ENGINE,
+    ),
+    Mutant(
+        "w2a8kv4: a command's last beat lets the next command wait",
+        original="command.ready.eq(~have | ends)",
+        replacement="command.ready.eq(~have)",
+        **_ENGINE,
     ),
 )
