@@ -372,6 +372,24 @@ _ALL = (
             _RULE,
         ),
     ),
+    Block(
+        name="kv4_dequant",
+        description="KV4 dequantiser: dot products of codes to arguments of exponentials",
+        config="sim.blocks.kv4_dequant:Kv4DequantConfig",
+        component="rtl.kv4_dequant:Kv4Dequantizer",
+        latency="6 cycles",
+        throughput="1 key a cycle",
+        sizes=({}, {"channels": 1, "tag_bits": 1}, {"channels": 37, "tag_bits": 5}),
+    ),
+    Block(
+        name="exp_block",
+        description="block-scaled exponentials: 8-bit weights of values, with the values' scales",
+        config="sim.blocks.exp_block:ExpBlockConfig",
+        component="rtl.exp_block:BlockExponential",
+        latency="last of a block's n keys to its first weight: n + 10 cycles",
+        throughput="1 key a cycle, whatever the blocks' lengths",
+        sizes=({}, {"block": 1}, {"block": 7}),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}
