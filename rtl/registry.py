@@ -390,6 +390,19 @@ _ALL = (
         throughput="1 key a cycle, whatever the blocks' lengths",
         sizes=({}, {"block": 1}, {"block": 7}),
     ),
+    Block(
+        name="value_accumulate",
+        description="running sums of attention over blocks of keys, and a row's one division",
+        config="sim.blocks.value_accumulate:ValueAccumulateConfig",
+        component="rtl.value_accumulate:ValueAccumulator",
+        latency="last sums of a row to its first outputs: 25 cycles",
+        throughput="`lanes` channels a cycle; 3 cycles between blocks",
+        sizes=(
+            {},
+            {"channels": 2, "lanes": 1, "block": 1},
+            {"channels": 15, "lanes": 3, "block": 7},
+        ),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}
