@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterable, Iterator
@@ -20,6 +21,8 @@ from workloads.errors import InputError
 
 BENCH_VARIABLE = "PRUNESIM_BENCH"
 """Environment variable in which a bench finds its block, configuration and seed, as JSON."""
+
+_DSP48E2 = Path(__file__).parent / "dsp48e2.v"
 
 # only ports are visible to a bench: a design whose every signal is takes far longer to build
 _BUILD_ARGS = ("-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--no-public-flat-rw")
@@ -129,7 +132,8 @@ def simulate(
     folder = folder.resolve()  # Verilator and the bench run inside it
     folder.mkdir(parents=True, exist_ok=True)
     source = folder / f"{block.name}.v"
-    source.write_text(to_verilog(component, block.name))
+    text = to_verilog(component, block.name)
+    source.write_text(text + _models(text))
     visible = [port["name"] for port in port_table(component)]
     (folder / "ports.vlt").write_text(_visible(block.name, visible))
     with _environment(block, config, seed, given):
@@ -181,6 +185,11 @@ def _run(
     if not results.exists():
         raise InputError(f"{block.name} must run to its end in Verilator, see {folder}/test.log")
     return _outcomes(results)
+
+
+def _models(text: str) -> str:
+    """Return what simulates the vendor's primitives that a design instantiates."""
+    return _DSP48E2.read_text("utf-8") if re.search(r"^\s*DSP48E2 ", text, re.MULTILINE) else ""
 
 
 def _visible(module: str, ports: Iterable[str]) -> str:

@@ -35,6 +35,7 @@ _CASCADE = {"file": "rtl/cascade.py", "block": "cascade"}
 _CORE = {"file": "rtl/core.py", "block": "core"}
 _FETCHER = {"file": "rtl/fetcher.py", "block": "fetcher"}
 _BUFFER = {"file": "rtl/line_buffer.py", "block": "line_buffer"}
+_MAC = {"file": "rtl/packed_mac.py", "block": "packed_mac"}
 
 MUTANTS = (
     Mutant(
@@ -332,5 +333,38 @@ MUTANTS = (
         original="payload.head.eq(loader.number)",
         replacement="payload.head.eq(loader.wanted.number)",
         **_CORE,
+    ),
+    Mutant(
+        "packed_mac: a negative activation borrows nothing from the other",
+        original="Mux(mode == SPARSE, part.other, 0) - factor[-1]",
+        replacement="Mux(mode == SPARSE, part.other, factor[-1].replicate(8))",
+        **_MAC,
+    ),
+    Mutant(
+        "packed_mac: no rounding of the high lane",
+        original="Const(1 << (start - 1), 48)",
+        replacement="Const(0, 48)",
+        **_MAC,
+    ),
+    Mutant(
+        "packed_mac: sums of two tokens start as those of bytes",
+        original="early[3:]]",
+        replacement="late[3:]]",
+        **_MAC,
+    ),
+    Mutant(
+        "mac_array: a cycle without an item is summed",
+        "rtl/packed_mac.py",
+        "self.sums = moves & late[0]",
+        "self.sums = moves",
+        "mac_array",
+    ),
+    Mutant(
+        "mac_array: the primitive adds to what it held",
+        "rtl/dsp48.py",
+        "START = 0b00_011_01_01",
+        "START = 0b01_011_01_01",
+        "mac_array",
+        size=0,
     ),
 )
