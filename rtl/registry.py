@@ -421,6 +421,19 @@ _ALL = (
             {"channels": 15, "lanes": 3, "block": 7},
         ),
     ),
+    Block(
+        name="w2a8kv4_attention",
+        description="attention of a head over a 4-bit KV cache, from codes in memory to outputs",
+        config="sim.blocks.w2a8kv4_attention:W2A8KV4AttentionConfig",
+        component="rtl.w2a8kv4_attention:W2A8KV4Attention",
+        latency="see the timing model",
+        throughput="a beat of 8 * dsps bits, a key or a value, each cycle inside a long row",
+        sizes=(
+            {},
+            {"dsps": 32, "lanes": 4, "block": 33},
+            {"dsps": 16, "block": 7},
+        ),
+    ),
 )
 
 BLOCKS = {block.name: block for block in _ALL}
