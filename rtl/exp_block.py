@@ -10,7 +10,7 @@ from amaranth.lib.wiring import In, Out
 
 from rtl.kv4_dequant import half_parts
 from rtl.rows import Store, Table, larger, ring, tally
-from rtl.streams import stage
+from rtl.streams import advances, stage
 from sim.blocks.exp_block import (
     EXP_BASE,
     EXP_BITS,
@@ -240,19 +240,19 @@ class BlockExponential(wiring.Component):
         first, so_far = Signal(init=1, name="sum_first"), Signal(self.config.zero_sum_bits)
         highest = (1 << WEIGHT_BITS) - 1
         m.d.comb += [
-            loads.eq(in_cut & _free(weights) & (~last | _free(blocks))),
+            loads.eq(in_cut & advances(weights) & (~last | advances(blocks))),
             weight.eq(Mux(doubled[1:] == highest, highest, (doubled + 1) >> 1)),
             zero_sum.eq(Mux(first, 0, so_far) + weight * zero),
         ]
         with m.If(loads):
             m.d.sync += [so_far.eq(zero_sum), first.eq(last)]
-        with m.If(_free(weights)):
+        with m.If(advances(weights)):
             m.d.sync += [
                 weights.valid.eq(loads),
                 weights.payload.weight.eq(weight),
                 weights.payload.last.eq(last),
             ]
-        with m.If(_free(blocks)):
+        with m.If(advances(blocks)):
             m.d.sync += [
                 blocks.valid.eq(loads & last),
                 blocks.payload.maximum.eq(fact.maximum),
@@ -289,11 +289,6 @@ def _stage_of(m: Module, enable: Value, fields: Any, name: str) -> Any:
     with m.If(enable):
         m.d.sync += register.eq(fields)
     return register
-
-
-def _free(output: Any) -> Value:
-    """Return whether an output's register can be loaded."""
-    return ~output.valid | output.ready
 
 
 def _carried_layout(config: ExpBlockConfig) -> data.StructLayout:
