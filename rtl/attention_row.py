@@ -79,17 +79,19 @@ class AttentionRow:
 class BeatOrder:
     """What the next beat of a row is: keys run a block ahead of the values.
 
-    To be driven: `takes` a beat.
+    `row` says that it `starts` and how many `keys` it has. To be driven: `takes` a beat.
 
     Attributes: `left`: a beat of the row is still to come; `tags` of the next one: of a `value`,
-    the `first` or `last` of its block, the row's last of its kind (`ends`).
+    the `first` or `last` of its block, the row's last of its kind (`ends`); `keys` that have not
+    come.
     """
 
-    def __init__(self, m: Module, config: W2A8KV4AttentionConfig, row: AttentionRow) -> None:
+    def __init__(self, m: Module, block: int, row: Any) -> None:
         self.takes, self.left = Signal(name="takes"), Signal(name="beats_left")
         self.tags = Signal(tags_layout(), name="next_tags")
-        keys, values = Signal.like(row.keys, name="keys_left"), Signal.like(row.keys, name="v_left")
-        place = Signal(range(max(2, config.block)), name="place_in_block")
+        self.keys = keys = Signal.like(row.keys, name="keys_left")
+        values = Signal.like(row.keys, name="values_left")
+        place = Signal(range(max(2, block)), name="place_in_block")
         leads = Signal()  # the row's first block of keys, which another may follow
         value = Signal(name="next_is_value")
         count = Mux(value, values, keys)
@@ -97,7 +99,7 @@ class BeatOrder:
             self.tags.value.eq(value),
             self.tags.first.eq(place == 0),
             self.tags.ends.eq(count == 1),
-            self.tags.last.eq(self.tags.ends | (place == config.block - 1)),
+            self.tags.last.eq(self.tags.ends | (place == block - 1)),
         ]
         with m.If(self.takes):
             m.d.sync += place.eq(Mux(self.tags.last, 0, place + 1))
@@ -141,7 +143,7 @@ class BeatIssue:
         operands: Any,
         shared: Any,
     ) -> None:
-        order = BeatOrder(m, config, row)
+        order = BeatOrder(m, config.block, row)
         beat, tags = beats.payload.as_value(), Signal(tags_layout(), name="held_tags")
         full, held = Signal(name="beat_held"), Signal(len(beat), name="held_beat")
         second, odd = Signal(name="second_half"), Signal(len(beat) // 2, name="odd_codes")

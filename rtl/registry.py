@@ -422,6 +422,15 @@ _ALL = (
         ),
     ),
     Block(
+        name="kv_unpacker",
+        description="KV unpacker: tokens' scales and zero points, and codes, from memory beats",
+        config="sim.blocks.kv_unpacker:KvUnpackerConfig",
+        component="rtl.kv_unpacker:KvUnpacker",
+        latency="1 cycle for codes, 2 for metadata",
+        throughput="a beat a cycle; 1 cycle between rows",
+        sizes=({}, {"dsps": 8, "block": 1}, {"dsps": 16, "block": 7}),
+    ),
+    Block(
         name="w2a8kv4_attention",
         description="attention of a head over a 4-bit KV cache, from codes in memory to outputs",
         config="sim.blocks.w2a8kv4_attention:W2A8KV4AttentionConfig",
@@ -430,7 +439,7 @@ _ALL = (
         throughput="a beat of 8 * dsps bits, a key or a value, each cycle inside a long row",
         sizes=(
             {},
-            {"dsps": 32, "lanes": 4, "block": 33},
+            {"dsps": 32, "lanes": 4, "block": 33, "primitive": True},
             {"dsps": 16, "block": 7},
         ),
     ),

@@ -11,11 +11,12 @@ from amaranth.lib.wiring import In, Out, connect, flipped
 from rtl.attention_row import AttentionRow, BeatIssue, Drain, staged_tree
 from rtl.exp_block import BlockExponential
 from rtl.kv4_dequant import Kv4Dequantizer
+from rtl.kv_unpacker import token_layout
 from rtl.mac_array import DspArray, shared_layout
 from rtl.packed_mac import operand_layout
 from rtl.streams import require_power_of_two, stage
 from rtl.value_accumulate import ValueAccumulator
-from sim.blocks.kv4_dequant import CODE_BITS, MULTIPLIER_BITS, SCALE_BITS, SHIFT_BITS
+from sim.blocks.kv4_dequant import CODE_BITS, MULTIPLIER_BITS, SHIFT_BITS
 from sim.blocks.packed_mac import LANE_BITS, MAC_LATENCY_CYCLES
 from sim.blocks.value_accumulate import OUTPUT_BITS
 from sim.blocks.w2a8kv4_attention import W2A8KV4AttentionConfig
@@ -33,18 +34,12 @@ def attention_ports(config: W2A8KV4AttentionConfig) -> dict[str, Any]:
         "multiplier": MULTIPLIER_BITS,
         "shift": signed(SHIFT_BITS),
     }
-    token = {
-        "key_scale": SCALE_BITS,
-        "key_zero": CODE_BITS,
-        "value_scale": SCALE_BITS,
-        "value_zero": CODE_BITS,
-    }
     outputs = {"data": data.ArrayLayout(signed(OUTPUT_BITS), config.lanes), "last": 1}
     return {
         "command": In(stream.Signature(data.StructLayout(command))),
         "query": In(stream.Signature(data.ArrayLayout(signed(8), config.dsps))),
         "beats": In(stream.Signature(data.ArrayLayout(2 * CODE_BITS, config.dsps))),
-        "tokens": In(stream.Signature(data.StructLayout(token))),
+        "tokens": In(stream.Signature(token_layout())),
         "o": Out(stream.Signature(data.StructLayout(outputs))),
     }
 

@@ -474,4 +474,18 @@ MUTANTS = (
         replacement="score.there & ~dequant.i.ready",
         **_ATTENTION,
     ),
+    Mutant(
+        "kv_unpacker: metadata of the block before is shifted into the next",
+        "rtl/kv_unpacker.py",
+        "Mux(rest_tokens == 0, Const(0, len(count)), rest_count)",
+        "rest_count",
+        "kv_unpacker",
+    ),
+    Mutant(
+        "kv_unpacker: a full queue takes metadata",
+        "rtl/kv_unpacker.py",
+        "queue.count != config.queue_depth",
+        "1",
+        "kv_unpacker",
+    ),
 )
