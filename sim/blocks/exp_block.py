@@ -24,9 +24,13 @@ WEIGHT_BITS = 8
 """bits of a value's weight, unsigned"""
 PRODUCT_BITS = EXP_BITS + MANTISSA_BITS
 """bits of an exponential of at most 1 << 16 times a mantissa below 1 << 11"""
+EXPONENT_BITS = 7
+"""bits of the exponent of a block's weights, signed: -16 to 33"""
 UNIT_SHIFT = 17
 """A sum of weights times codes is shifted left by `exponent` to units of 2**-24: a product of
 exponential and mantissa has units of 2**(v - 25 - 16), v the value scale's exponent."""
+PRODUCT_CYCLES = 7
+"""last key of a block read to its first product read"""
 
 _BOUNDS = np.round(2.0 ** (EXP_BITS + np.arange((1 << SEGMENT_BITS) + 1) / (1 << SEGMENT_BITS)))
 EXP_BASE: IntArray = _BOUNDS[:-1].astype(np.int64)
@@ -40,6 +44,16 @@ class ExpBlockConfig(Config):
 
     block: int = Field(64, ge=1, le=1024)
     """most keys of a block (64: as many as the groups of 2-bit weights)"""
+
+    @property
+    def key_depth(self) -> int:
+        """Keys stored: a block, and what comes until its maximum is known."""
+        return self.block + 1
+
+    @property
+    def product_depth(self) -> int:
+        """Products stored: a block, and what comes until its largest is known."""
+        return self.block + PRODUCT_CYCLES
 
     @property
     def maximum_bits(self) -> int:

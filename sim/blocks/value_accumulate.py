@@ -26,7 +26,11 @@ SUM_BITS = 48
 NORMAL_BITS = 17
 """bits of the divisor: the sum of exponentials, its highest bit moved to 2**16"""
 RECIPROCAL_BITS = 33
-"""a reciprocal is floor(2**33 / divisor), 2**16 to 2**17"""
+"""a reciprocal is floor(2**33 / divisor), above 2**16 and at most 2**17"""
+QUOTIENT_BITS = 18
+"""bits of a reciprocal, and cycles of the division"""
+MAX_LEFT = 22
+"""largest exponent of a block: 19 bits are cut at most, and a value's scale is below 64"""
 PRODUCT_SHIFT = 25
 """from normalised sum times reciprocal to the output's fraction bits"""
 MAX_KEYS = 8192
@@ -48,7 +52,18 @@ class ValueAccumulateConfig(Config):
     @property
     def beats(self) -> int:
         """Beats of a row of the widest head."""
-        return -(-self.channels // self.lanes)
+        return self.channels // self.lanes
+
+    @property
+    def normal_bits(self) -> int:
+        """Bits of a channel's sum beside the divisor of 17 bits, signed.
+
+        An output is the largest value, 15 * 64, times the share of its weights: a block's are
+        rounded up by half a step each, of at least 128 that its largest has. 20 more are for the
+        floors of running sums, below 1 % each in 128 blocks.
+        """
+        largest = 15 * 64 * (256 + self.block) // 256 + 20
+        return (largest << (NORMAL_BITS + 8)).bit_length() + 1
 
     @property
     def raw_bits(self) -> int:

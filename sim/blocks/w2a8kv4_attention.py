@@ -11,15 +11,68 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from pydantic import Field
 
-from sim.blocks.exp_block import exp_block_golden
-from sim.blocks.kv4_dequant import IntArray, arguments_golden, half_parts, score_multiplier
-from sim.blocks.value_accumulate import MAX_EXPONENT, MAX_KEYS, row_golden
+from sim.blocks.exp_block import ExpBlockConfig, exp_block_golden
+from sim.blocks.kv4_dequant import (
+    IntArray,
+    Kv4DequantConfig,
+    arguments_golden,
+    half_parts,
+    score_multiplier,
+)
+from sim.blocks.value_accumulate import (
+    MAX_EXPONENT,
+    MAX_KEYS,
+    ValueAccumulateConfig,
+    row_golden,
+)
+from workloads.config import Config
 from workloads.errors import InputError
 
 __all__ = ["attend", "score_multiplier"]
 
 Array = np.ndarray[Any, Any]
+
+
+class W2A8KV4AttentionConfig(Config):
+    """Size of the attention path; a beat of memory is 8 bits for each DSP slice."""
+
+    dsps: int = Field(64, ge=1)
+    """DSP slices; two channels of a head in each (64: the 64 B of an HBM pseudo-channel)"""
+    lanes: int = Field(2, ge=2)
+    """channels a cycle behind the values' sums; 2: a block's leave while the next one comes"""
+    block: int = Field(64, ge=1, le=512)
+    """most keys of a block; a lane of a DSP overflows beyond 548"""
+    primitive: bool = False
+    """the DSP48E2 of the vendor's library; else its behaviour, for simulation and other targets"""
+
+    @property
+    def channels(self) -> int:
+        """Most channels of a head."""
+        return 2 * self.dsps
+
+    @property
+    def most_keys(self) -> int:
+        """Most keys of a row."""
+        return MAX_KEYS
+
+    @property
+    def tree_stages(self) -> int:
+        """Registers of the tree over DSPs: one for each two levels."""
+        return max(1, (max(self.dsps - 1, 1).bit_length() + 1) // 2)
+
+    @property
+    def dequant(self) -> Kv4DequantConfig:
+        return Kv4DequantConfig(channels=self.channels)
+
+    @property
+    def exponential(self) -> ExpBlockConfig:
+        return ExpBlockConfig(block=self.block)
+
+    @property
+    def accumulate(self) -> ValueAccumulateConfig:
+        return ValueAccumulateConfig(channels=self.channels, lanes=self.lanes, block=self.block)
 
 
 def attend(

@@ -40,6 +40,11 @@ _SELECTOR = {"file": "rtl/sparse_selector.py", "block": "sparse_selector"}
 _DEQUANT = {"file": "rtl/group_dequant.py", "block": "group_dequant"}
 _UNPACKER = {"file": "rtl/weight_unpacker.py", "block": "weight_unpacker"}
 _ENGINE = {"file": "rtl/w2a8kv4.py", "block": "w2a8kv4"}
+_KV_DEQUANT = {"file": "rtl/kv4_dequant.py", "block": "kv4_dequant"}
+_EXP = {"file": "rtl/exp_block.py", "block": "exp_block"}
+_ACCUMULATE = {"file": "rtl/value_accumulate.py", "block": "value_accumulate"}
+_ATTENTION = {"file": "rtl/w2a8kv4_attention.py", "block": "w2a8kv4_attention"}
+_ROW = {"file": "rtl/attention_row.py", "block": "w2a8kv4_attention"}
 
 MUTANTS = (
     Mutant(
@@ -436,5 +441,121 @@ MUTANTS = (
         original="command.ready.eq(~have | ends)",
         replacement="command.ready.eq(~have)",
         **_ENGINE,
+    ),
+    Mutant(
+        "kv4_dequant: an argument that is cut instead of rounded",
+        original="(doubled + 1) >> 1",
+        replacement="doubled >> 1",
+        **_KV_DEQUANT,
+    ),
+    Mutant(
+        "kv4_dequant: a subnormal scale with a leading one",
+        original="return Cat(fraction, normal),",
+        replacement="return Cat(fraction, 1),",
+        **_KV_DEQUANT,
+    ),
+    Mutant(
+        "kv4_dequant: a shift that wraps where nothing is left",
+        original="right > highest, highest",
+        replacement="right > highest + 64, highest",
+        **_KV_DEQUANT,
+    ),
+    Mutant(
+        "exp_block: a maximum that is rounded down",
+        original="(largest >> FRACTION_BITS) + (largest[:FRACTION_BITS] != 0)",
+        replacement="(largest >> FRACTION_BITS)",
+        **_EXP,
+    ),
+    Mutant(
+        "exp_block: a weight of 256 wraps to 0",
+        original="doubled[1:] == highest",
+        replacement="doubled == 0",
+        **_EXP,
+    ),
+    Mutant(
+        "exp_block: bits of the block before count",
+        original="Mux(first, 0, so_far) | product",
+        replacement="so_far | product",
+        **_EXP,
+    ),
+    Mutant(
+        "exp_block: a block is overwritten while it waits",
+        original="advances(weights) & (~last | advances(blocks))",
+        replacement="advances(weights)",
+        **_EXP,
+    ),
+    Mutant(
+        "value_accumulate: the sums so far move by the block's shift",
+        original="self.old.eq(_limited(gap))",
+        replacement="self.old.eq(_limited(-gap))",
+        **_ACCUMULATE,
+    ),
+    Mutant(
+        "value_accumulate: a row begins with the sums of the one before",
+        original="before = Mux(shifts.fresh, 0, memory",
+        replacement="before = Mux(0, 0, memory",
+        **_ACCUMULATE,
+    ),
+    Mutant(
+        "value_accumulate: the division subtracts only what is smaller",
+        original="fits = doubled >= divisor",
+        replacement="fits = doubled > divisor",
+        **_ACCUMULATE,
+    ),
+    Mutant(
+        "value_accumulate: an output that is cut instead of rounded",
+        original="(product + (1 << (PRODUCT_SHIFT - 1))) >> PRODUCT_SHIFT",
+        replacement="product >> PRODUCT_SHIFT",
+        **_ACCUMULATE,
+    ),
+    Mutant(
+        "attention: values follow at once when a second block of keys does",
+        original="~leads | (keys == 1)",
+        replacement="1",
+        **_ROW,
+    ),
+    Mutant(
+        "attention: an odd last key keeps the codes before it",
+        original="with m.Elif(pair):",
+        replacement="with m.Elif(pair & two):",
+        **_ROW,
+    ),
+    Mutant(
+        "attention: the next query is loaded while keys are multiplied",
+        original="have & free & (loaded",
+        replacement="have & (loaded",
+        **_ROW,
+    ),
+    Mutant(
+        "attention: a block's sums are loaded over those that have not left",
+        original="self.free.eq(~busy | (takes & last))",
+        replacement="self.free.eq(1)",
+        **_ROW,
+    ),
+    Mutant(
+        "attention: the first key of two ends its block",
+        original="Mux(result.two, 0, own_ends)",
+        replacement="own_ends",
+        **_ATTENTION,
+    ),
+    Mutant(
+        "attention: a score meets a token that is not there",
+        original="score.there & ~(self.tokens.valid & dequant.i.ready)",
+        replacement="score.there & ~dequant.i.ready",
+        **_ATTENTION,
+    ),
+    Mutant(
+        "kv_unpacker: metadata of the block before is shifted into the next",
+        "rtl/kv_unpacker.py",
+        "Mux(rest_tokens == 0, Const(0, len(count)), rest_count)",
+        "rest_count",
+        "kv_unpacker",
+    ),
+    Mutant(
+        "kv_unpacker: a full queue takes metadata",
+        "rtl/kv_unpacker.py",
+        "queue.count != config.queue_depth",
+        "1",
+        "kv_unpacker",
     ),
 )
