@@ -28,7 +28,14 @@ class AttentionRow:
     beat of outputs.
     """
 
-    def __init__(self, m: Module, config: W2A8KV4AttentionConfig, command: Any, query: Any) -> None:
+    def __init__(
+        self,
+        m: Module,
+        config: W2A8KV4AttentionConfig,
+        command: Any,
+        query: Any,
+        may_start: Value,
+    ) -> None:
         self.keys_over, self.over = Signal(name="keys_over"), Signal(name="row_over")
         self.starts, self.active = Signal(name="row_starts"), Signal(name="row_active")
         self.multiplier = Signal(MULTIPLIER_BITS, name="row_multiplier")
@@ -47,7 +54,7 @@ class AttentionRow:
         m.d.comb += [
             command.ready.eq(~have),
             query.ready.eq(have & free & (loaded != QUERY_BEATS)),
-            self.starts.eq((loaded == QUERY_BEATS) & (~self.active | self.over)),
+            self.starts.eq((loaded == QUERY_BEATS) & (~self.active | self.over) & may_start),
         ]
         with m.If(command.valid & command.ready):
             m.d.sync += [have.eq(1), waiting.eq(command.payload), loaded.eq(0)]

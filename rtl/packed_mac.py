@@ -67,7 +67,7 @@ class MacControl:
         """
         factor = part.factor
         other = self._chosen(
-            self.entering, [part.other if mode == SPARSE else Const(0) for mode in MODES]
+            self.entering, [part.other if mode == SPARSE else Const(0, signed(8)) for mode in MODES]
         )
         above = other - factor[-1]
         m.d.comb += [

@@ -379,7 +379,7 @@ _ALL = (
         component="rtl.packed_mac:PackedMac",
         latency="last operands of a sum to its lanes: 4 cycles",
         throughput="2 products a cycle",
-        sizes=({"primitive": True}, {"lane_bits": 11, "mode": "8x2-sparse"}, {}),
+        sizes=({"primitive": True}, {"lane_bits": 11, "mode": "8x2-sparse"}, {"mode": "8x4"}, {}),
     ),
     Block(
         name="mac_array",
@@ -423,15 +423,16 @@ _ALL = (
     ),
     Block(
         name="w2a8kv4",
-        description="W2A8KV4 engine: 2:4 sparse W2 weights times activations of one token or many",
+        description="W2A8KV4 engine: 2:4 sparse W2 weights times A8, and attention over a KV4 cache",
         config="sim.blocks.w2a8kv4:W2A8KV4EngineConfig",
         component="rtl.w2a8kv4:W2A8KV4Engine",
-        latency="a row's last step to its sums: 14 cycles",
-        throughput="vectors: a beat of dsps / 16 groups a cycle; matrices: one in 2 cycles a pair",
+        latency="a matrix row's last step to its sums: 15 cycles; attention: see its path",
+        throughput="a beat of 8 * dsps bits a cycle; of weights for many tokens 2 cycles a pair",
         sizes=(
             {},
-            {"dsps": 32, "lines": 6, "pairs": 1, "primitive": True},
-            {"dsps": 16, "lines": 23, "pairs": 3},
+            {"dsps": 32, "lines": 6, "pairs": 1, "lanes": 4, "block": 33, "primitive": True},
+            {"dsps": 16, "lines": 23, "pairs": 3, "block": 7},
+        ),
     ),
     Block(
         name="kv4_dequant",

@@ -12,12 +12,12 @@ from rtl.attention_row import AttentionRow, BeatIssue, Drain, staged_tree
 from rtl.exp_block import BlockExponential
 from rtl.kv4_dequant import Kv4Dequantizer
 from rtl.kv_unpacker import token_layout
-from rtl.mac_array import DspArray, shared_layout
-from rtl.packed_mac import operand_layout
+from rtl.mac_array import DspArray
+from rtl.packed_mac import operand_layout, shared_layout
 from rtl.streams import require_power_of_two, stage
 from rtl.value_accumulate import ValueAccumulator
 from sim.blocks.kv4_dequant import CODE_BITS, MULTIPLIER_BITS, SHIFT_BITS
-from sim.blocks.packed_mac import LANE_BITS, MAC_LATENCY_CYCLES
+from sim.blocks.packed_mac import LANE_BITS, MAC_LATENCY_CYCLES, NIBBLE
 from sim.blocks.value_accumulate import OUTPUT_BITS
 from sim.blocks.w2a8kv4_attention import W2A8KV4AttentionConfig
 from workloads.errors import InputError
@@ -75,11 +75,19 @@ class W2A8KV4Attention(wiring.Component):
         for name in attention_ports(self.config):
             connect(m, flipped(getattr(self, name)), getattr(controller, name))
         operands = [controller.operands[place] for place in range(self.config.dsps)]
-        array = DspArray(m, controller.moves, controller.shared, operands, self.config.primitive)
+        array = DspArray(
+            m,
+            controller.moves,
+            controller.shared,
+            operands,
+            primitive=self.config.primitive,
+            modes=(NIBBLE,),
+        )
         lows, highs = zip(*array.lanes(LANE_BITS), strict=True)
         m.d.comb += [
             controller.moves.eq(~controller.waits),
-            controller.done.eq(array.valid & array.last),
+            controller.may_start.eq(1),
+            controller.done.eq(array.control.valid & array.control.last),
             controller.low.as_value().eq(Cat(*lows)),
             controller.high.as_value().eq(Cat(*highs)),
         ]
@@ -91,7 +99,8 @@ class AttentionController(wiring.Component):
 
     `operands` and what they share (`shared`) are for a `DspArray`, which shall move in cycles with
     `moves`, at most when `waits` is low: a result that the array holds is not taken then. `done`,
-    `low` and `high` are the array's: it holds sums that ended, and their lanes.
+    `low` and `high` are the array's: it holds sums that ended, and their lanes. A row begins in
+    cycles with `may_start`, and is `active` until its last value is multiplied.
     """
 
     def __init__(self, config: W2A8KV4AttentionConfig) -> None:
@@ -109,7 +118,9 @@ class AttentionController(wiring.Component):
                 "operands": Out(data.ArrayLayout(operand_layout(), config.dsps)),
                 "shared": Out(shared_layout()),
                 "waits": Out(1),
+                "active": Out(1),
                 "moves": In(1),
+                "may_start": In(1),
                 "done": In(1),
                 "low": In(lanes),
                 "high": In(lanes),
@@ -122,7 +133,8 @@ class AttentionController(wiring.Component):
         m.submodules.dequant = dequant = Kv4Dequantizer(config.dequant)
         m.submodules.exponential = exponential = BlockExponential(config.exponential)
         m.submodules.accumulate = accumulate = ValueAccumulator(config.accumulate)
-        row = AttentionRow(m, config, self.command, self.query)
+        row = AttentionRow(m, config, self.command, self.query, self.may_start)
+        m.d.comb += self.active.eq(row.active)
         issue = BeatIssue(
             m, config, row, self.beats, exponential.weights, self.moves, self.operands, self.shared
         )

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import cocotb
 import numpy as np
 
-from rtl.bench.drive import PATTERNS, Sink, Source, run, stalls
+from rtl.bench.drive import PATTERNS, Seen, Sink, Source, run, stalls
 from rtl.bench.operands import draw
 from rtl.bench.task import Task, read_task
+from rtl.bench.w2a8kv4_attention import Head, items_of, lanes_of, some_head
 from sim.blocks.w2a8kv4 import GROUP, Linear, check_linear, linear_outputs
-from sim.blocks.w2a8kv4_stream import EngineStalls, Work, engine_moves
+from sim.blocks.w2a8kv4_attention_stream import AttentionPath
+from sim.blocks.w2a8kv4_stream import LinearPath, LinearStalls, Work, run_halves
 
 LARGEST = 0x3BFF  # FP16: the largest number below 1
+
+
+_LINEAR = ("load", "command", "weights")
+_ROWS = {"row": "command", "query": "query", "beats": "beats", "tokens": "tokens"}
+"""Streams of attention -> what the timing of that half calls them."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +37,7 @@ class Command:
 @cocotb.test()
 @cocotb.parametrize(pattern=PATTERNS)
 async def values_and_cycles(dut: Any, pattern: str) -> None:
-    """Vectors and matrices of tokens in random order, with random stalls."""
+    """Vectors, matrices and rows of attention take turns, with random stalls."""
     task = read_task()
     random, config = task.random(pattern), task.config
     commands, base = [], 0
@@ -44,7 +52,7 @@ async def values_and_cycles(dut: Any, pattern: str) -> None:
         commands.append(drawn(task, random, tokens, groups, blocks, base))
         base += groups * pairs
     random.shuffle(commands)  # type: ignore[arg-type]
-    await check(dut, task, pattern, commands)
+    await check(dut, task, pattern, commands, some_rows(task, random))
 
 
 @cocotb.test()
@@ -76,6 +84,20 @@ async def two_cycles_a_pair(dut: Any) -> None:
     taken = seen["weights"].cycles[1:]
     gaps = [2 * pairs] * (2 * groups - 1) + [1] * 2
     assert np.diff(taken).tolist()[: len(gaps)] == gaps
+
+
+@cocotb.test()
+async def rows_wait_for_matrices(dut: Any) -> None:
+    """A row that comes while a matrix runs is multiplied behind it, and a matrix behind a row."""
+    task = read_task()
+    random, config = task.random("turns"), task.config
+    groups = min(3, config.lines)
+    commands = [drawn(task, random, 1, groups, 8, 0)]
+    head = some_head(random, 2 * config.block, config.attention.channels)
+    seen = await check(dut, task, "full", commands, [head])
+    assert seen["beats"].cycles[0] > seen["weights"].cycles[-1] or (
+        seen["weights"].cycles[1] > seen["beats"].cycles[-1]
+    )
 
 
 @cocotb.test()
@@ -111,7 +133,7 @@ async def lines_are_written_again(dut: Any) -> None:
     starts = np.cumsum([0, *map(len, loads)]).tolist()
     left = np.cumsum([0, *map(len, outputs)]).tolist()
     asked = {number: ("load", starts[number + 1]) for number in range(len(commands))}
-    freed = {starts[n]: ("o", left[n]) for n in range(1, len(commands))}
+    freed = {starts[n]: ("sums", left[n]) for n in range(1, len(commands))}
     items = [payload(task, command) for command in commands]
     beats = [beat for command in commands for beat in beats_of(task, command)]
     seen = await run(
@@ -121,9 +143,10 @@ async def lines_are_written_again(dut: Any) -> None:
             "command": Source(items, after=asked),
             "weights": Source(beats),
         },
-        {"o": Sink(left[-1])},
+        {"sums": Sink(left[-1])},
     )
-    assert sums_of(task, seen["o"].items) == joined(outputs)
+    found = [task.unpack("sums", bits)["sums"] for bits in seen["sums"].items]
+    assert found == joined(outputs)
 
 
 def drawn(
@@ -141,6 +164,16 @@ def drawn(
     )
     check_linear(task.config, given)
     return Command(given, base, blocks)
+
+
+def some_rows(task: Task, random: np.random.Generator) -> list[Head]:
+    """Return rows of attention of several lengths and widths."""
+    config = task.config.attention
+    block, lanes = config.block, config.lanes
+    return [
+        some_head(random, keys, lanes * int(random.integers(1, config.channels // lanes + 1)))
+        for keys in (1, block, 2, 2 * block + 1, block + 1, 3)
+    ]
 
 
 def loads_of(task: Task, command: Command) -> list[int]:
@@ -182,46 +215,62 @@ def joined(parts: list[list[Any]]) -> list[Any]:
     return [item for part in parts for item in part]
 
 
-def sums_of(task: Task, items: list[int]) -> list[list[int]]:
-    """Return the sums of outputs."""
-    return [task.unpack("o", bits)["sums"] for bits in items]
-
-
-async def check(dut: Any, task: Task, pattern: str, commands: list[Command]) -> Any:
-    """Run commands one after another; compare sums and every cycle; return what moved."""
+async def check(
+    dut: Any, task: Task, pattern: str, commands: list[Command], heads: Sequence[Head] = ()
+) -> dict[str, Seen]:
+    """Run matrices and, beside them, rows of attention; compare values and every cycle."""
     config, random = task.config, task.random(pattern + " stalls")
-    outputs = [linear_outputs(config, command.given) for command in commands]
+    wanted = [linear_outputs(config, command.given) for command in commands]
     loads = [loads_of(task, command) for command in commands]
-    beats = [beat for command in commands for beat in beats_of(task, command)]
-    works = [
-        Work(own.given.matrix, own.given.groups, own.blocks, own.given.pairs) for own in commands
-    ]
-    horizon = 20 * (sum(work.cycles for work in works) + sum(map(len, loads))) + 200
-    offer, ready = stalls(random, pattern, horizon)
-    offer_command, offer_load = stalls(random, pattern, horizon)
     starts = np.cumsum([0, *map(len, loads)]).tolist()
     after = {number: ("load", starts[number + 1]) for number in range(len(commands))}
-    items = [payload(task, command) for command in commands]
+    items: dict[str, list[int]] = {name: [] for name in (*_LINEAR, *_ROWS)}
+    items["load"] = joined(loads)
+    for command in commands:
+        items["command"].append(payload(task, command))
+        items["weights"] += beats_of(task, command)
+    rows: list[list[int]] = []
+    for head in heads:
+        for name, own in items_of(task, head, config.attention, "row").items():
+            items[name] += own
+        rows += lanes_of(head.outputs(config.block), config.lanes)
+    horizon = 20 * sum(map(len, items.values())) + 40 * sum(map(len, wanted)) + 2000
+    offers = {name: stalls(random, pattern, horizon)[0] for name in items}
+    sinks = {name: stalls(random, pattern, horizon)[1] for name in ("sums", "outputs")}
     seen = await run(
         dut,
         {
-            "load": Source(joined(loads), offer_load),
-            "command": Source(items, offer_command, after),
-            "weights": Source(beats, offer),
+            name: Source(own, offers[name], after if name == "command" else {})
+            for name, own in items.items()
         },
-        {"o": Sink(sum(map(len, outputs)), ready)},
+        {
+            "sums": Sink(sum(map(len, wanted)), sinks["sums"]),
+            "outputs": Sink(len(rows), sinks["outputs"]),
+        },
         horizon,
     )
-    assert sums_of(task, seen["o"].items) == joined(outputs)
-    lasts = [task.unpack("o", bits)["last"] for bits in seen["o"].items]
-    assert lasts == [n == len(own) - 1 for own in outputs for n in range(len(own))]
+    found = [task.unpack("sums", bits) for bits in seen["sums"].items]
+    assert [item["sums"] for item in found] == joined(wanted)
+    lasts = [n == len(own) - 1 for own in wanted for n in range(len(own))]
+    assert [item["last"] for item in found] == lasts
+    assert [task.unpack("outputs", bits)["data"] for bits in seen["outputs"].items] == rows
+
     loaded = [seen["load"].cycles[end - 1] + 1 for end in starts[1:]]
     works = [
-        Work(work.matrix, work.groups, work.blocks, work.pairs, cycle)
-        for work, cycle in zip(works, loaded, strict=True)
+        Work(own.given.matrix, own.given.groups, own.blocks, own.given.pairs, cycle)
+        for own, cycle in zip(commands, loaded, strict=True)
     ]
-    moves = engine_moves(config, works, EngineStalls(offer_command, offer, ready))
-    assert seen["command"].cycles == moves.commands
-    assert seen["weights"].cycles == moves.weights
-    assert seen["o"].cycles == moves.outputs
+    linear = LinearPath(
+        config, works, LinearStalls(offers["command"], offers["weights"], sinks["sums"])
+    )
+    sources = {own: offers[name] for name, own in _ROWS.items()}
+    attention = AttentionPath(
+        config.attention, [head.size for head in heads], sources, sinks["outputs"]
+    )
+    run_halves(linear, attention)
+    assert seen["command"].cycles == linear.moved.commands
+    assert seen["weights"].cycles == linear.moved.weights
+    assert seen["sums"].cycles == linear.moved.sums
+    for name, own in (*_ROWS.items(), ("outputs", "o")):
+        assert seen[name].cycles == getattr(attention.moved, own), name
     return seen

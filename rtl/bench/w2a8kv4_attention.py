@@ -11,7 +11,7 @@ import numpy as np
 from rtl.bench.drive import PATTERNS, Seen, Sink, Source, run, stalls
 from rtl.bench.rows import spans
 from rtl.bench.task import Task, read_task
-from sim.blocks.w2a8kv4_attention import attend
+from sim.blocks.w2a8kv4_attention import W2A8KV4AttentionConfig, attend
 from sim.blocks.w2a8kv4_attention_stream import SOURCES, Row, attention_moves
 
 HORIZON_CYCLES = 200_000
@@ -129,12 +129,9 @@ async def check(dut: Any, task: Task, pattern: str, heads: list[Head]) -> dict[s
     items: dict[str, list[int]] = {name: [] for name in SOURCES}
     outputs: list[list[int]] = []
     for head in heads:
-        for name, own in items_of(task, head).items():
+        for name, own in items_of(task, head, config).items():
             items[name] += own
-        channels = head.outputs(config.block)
-        outputs += [
-            channels[at : at + config.lanes] for at in range(0, len(channels), config.lanes)
-        ]
+        outputs += lanes_of(head.outputs(config.block), config.lanes)
     seen = await run(
         dut,
         {name: Source(items[name], offers[name]) for name in SOURCES},
@@ -148,9 +145,16 @@ async def check(dut: Any, task: Task, pattern: str, heads: list[Head]) -> dict[s
     return seen
 
 
-def items_of(task: Task, head: Head) -> dict[str, list[int]]:
-    """Return the items of a row by stream."""
-    config, (keys, channels) = task.config, head.size
+def lanes_of(channels: list[int], lanes: int) -> list[list[int]]:
+    """Return a row's outputs by beat."""
+    return [channels[at : at + lanes] for at in range(0, len(channels), lanes)]
+
+
+def items_of(
+    task: Task, head: Head, config: W2A8KV4AttentionConfig, command_name: str = "command"
+) -> dict[str, list[int]]:
+    """Return the items of a row by stream; the stream of commands may have another name."""
+    keys, channels = head.size
     command = {"keys": keys, "channels": channels, "multiplier": head.multiplier}
     query = np.zeros(config.channels, np.int64)
     query[:channels] = head.q
@@ -161,14 +165,14 @@ def items_of(task: Task, head: Head) -> dict[str, list[int]]:
         for fields in zip(*(column.tolist() for column in columns), strict=True)
     ]
     return {
-        "command": [task.pack("command", command | {"shift": head.shift})],
+        command_name: [task.pack(command_name, command | {"shift": head.shift})],
         "query": [task.pack("query", part.tolist()) for part in query.reshape(2, -1)],
         "beats": [task.pack("beats", beat) for beat in beats_of(config, head)],
         "tokens": [task.pack("tokens", token) for token in tokens],
     }
 
 
-def beats_of(config: Any, head: Head) -> list[list[int]]:
+def beats_of(config: W2A8KV4AttentionConfig, head: Head) -> list[list[int]]:
     """Return the bytes of a row's beats: keys a block ahead of the values."""
     keys, channels = head.size
     codes = np.zeros((2, keys, config.channels), np.int64)

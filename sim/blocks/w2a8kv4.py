@@ -1,4 +1,5 @@
-"""The W2A8KV4 engine: 2:4 sparse W2 weights times A8 activations, on packed DSP slices.
+"""The W2A8KV4 engine: 2:4 sparse W2 weights times A8 activations, and attention over KV4, on one
+array of packed DSP slices.
 
 After AccLLM (arXiv 2505.03745): one array of DSP slices multiplies vectors (decode: each product
 its own weight, 2:4 sparse) and matrices (prefill: each weight serves two tokens). The engine is one
@@ -16,6 +17,7 @@ from pydantic import Field
 
 from sim.blocks.group_dequant import GroupDequantConfig, scale_integer
 from sim.blocks.packed_mac import MAC_LATENCY_CYCLES
+from sim.blocks.w2a8kv4_attention import W2A8KV4AttentionConfig
 from workloads.config import Config
 from workloads.errors import InputError
 
@@ -38,6 +40,10 @@ class W2A8KV4EngineConfig(Config):
     """lines of 64 activations, for each of two tokens"""
     pairs: int = Field(32, ge=1, le=128)
     """pairs of tokens whose sums are under way at once, in matrix mode"""
+    lanes: int = Field(2, ge=2)
+    """channels a cycle behind the sums of values, in attention"""
+    block: int = Field(64, ge=1, le=512)
+    """most keys of a block, in attention"""
     primitive: bool = False
     """the DSP48E2 of the vendor's library; else its behaviour, for simulation and other targets"""
 
@@ -45,6 +51,13 @@ class W2A8KV4EngineConfig(Config):
     def units(self) -> int:
         """Units, each of which multiplies a group of one output row."""
         return self.dsps // UNIT_DSPS
+
+    @property
+    def attention(self) -> W2A8KV4AttentionConfig:
+        """The attention half."""
+        return W2A8KV4AttentionConfig(
+            dsps=self.dsps, lanes=self.lanes, block=self.block, primitive=self.primitive
+        )
 
     @property
     def dequant(self) -> GroupDequantConfig:
@@ -58,7 +71,9 @@ class W2A8KV4EngineConfig(Config):
 
     @property
     def latency_cycles(self) -> int:
-        """Registers from a step to its sums: line, selector, DSP, tree, token, dequantizer."""
+        """Registers from a step to its sums: line, selector, DSP, tree, token, dequantizer.
+
+        Sums then wait in one more."""
         stages = MAC_LATENCY_CYCLES + self.tree_levels + self.dequant.latency_cycles
         return 1 + 1 + stages + 1
 

@@ -96,11 +96,16 @@ def attention_moves(
         offers: of the sources (`SOURCES`), by cycle.
         ready: of the sink, by cycle.
     """
-    return _Path(config, rows, offers, ready).run()
+    path, cycle = AttentionPath(config, rows, offers, ready), 0
+    while not path.over:
+        path.offer(cycle)
+        path.step(cycle, moves=not path.waits(cycle), may_start=True)
+        cycle += 1
+    return path.moved
 
 
-class _Path:
-    """State of the path, and what moved."""
+class AttentionPath:
+    """State of the path, and what moved. In each cycle: `offer`, `waits`, then `step`."""
 
     def __init__(
         self,
@@ -136,31 +141,49 @@ class _Path:
         self._dequant: list[tuple[bool, bool] | None] = [None] * config.dequant.latency_cycles
         self._drain: list[bool] = []  # beats of sums: whether each is the last
 
-    def run(self) -> AttentionMoves:
+    @property
+    def over(self) -> bool:
+        """Whether all outputs have left."""
         outputs = sum(row.channels // self._config.lanes for row in self._rows)
-        cycle = 0
-        while len(self._accumulate.outputs) < outputs:
-            self._step(cycle)
-            cycle += 1
+        return len(self._accumulate.outputs) == outputs
+
+    @property
+    def moved(self) -> AttentionMoves:
+        """Cycles in which items moved so far."""
         return AttentionMoves(**self._moved, o=self._accumulate.outputs)
 
-    def _step(self, cycle: int) -> None:
+    @property
+    def active(self) -> bool:
+        """Whether a row is under way."""
+        return self._active
+
+    def offer(self, cycle: int) -> None:
+        """Let sources offer what they may."""
         for name in SOURCES:
             more = len(self._moved[name]) < self._counts[name]
             self._offering[name] |= more and at(self._offers[name], cycle)
-        # what waits
-        drained = bool(self._drain) and self._accumulate.ready_for_sums(cycle)
-        drain_free = not self._drain or (drained and self._drain[0])
+
+    def waits(self, cycle: int) -> bool:
+        """Tell whether a sum at the end of array or tree finds no place."""
+        drain_free = not self._drain or (self._drains(cycle) and self._drain[0])
         result, score = self._array[-1], self._tree[-1]
         values_wait = result is not None and result.value and not drain_free
-        pushed = self._dequant[-1] is not None and self._exponential.ready(cycle)
-        dequant_moves = self._dequant[-1] is None or pushed
-        meets = self._offering["tokens"] and dequant_moves
-        moves = not values_wait and (score is None or meets)
-        weight = self._exponential.offers(cycle)
+        meets = self._offering["tokens"] and self._dequant_moves(cycle)
+        return values_wait or not (score is None or meets)
 
-        issued, over, keys_over = self._issue(cycle, moves, weight)
-        self._load_row(cycle, over, keys_over)
+    def step(self, cycle: int, moves: bool, may_start: bool) -> None:
+        """Go to the next cycle.
+
+        Args:
+            cycle: this one.
+            moves: whether the array does; not while something `waits`.
+            may_start: whether a row may begin.
+        """
+        result, score = self._array[-1], self._tree[-1]
+        drained, dequant_moves = self._drains(cycle), self._dequant_moves(cycle)
+        pushed = self._dequant[-1] is not None and dequant_moves
+        issued, over, keys_over = self._issue(cycle, moves, self._exponential.offers(cycle))
+        self._load_row(cycle, over, keys_over, may_start)
         self._pass_on(cycle, drained, pushed)
         if dequant_moves:
             entering = score if moves else None
@@ -169,6 +192,12 @@ class _Path:
                 self._note("tokens", cycle)
         if moves:
             self._advance(result, issued)
+
+    def _drains(self, cycle: int) -> bool:
+        return bool(self._drain) and self._accumulate.ready_for_sums(cycle)
+
+    def _dequant_moves(self, cycle: int) -> bool:
+        return self._dequant[-1] is None or self._exponential.ready(cycle)
 
     def _issue(self, cycle: int, moves: bool, weight: bool) -> tuple[Result | None, bool, bool]:
         """Multiply what is there and take a beat; return what enters the array, and row's ends."""
@@ -195,9 +224,9 @@ class _Path:
             self._note("beats", cycle)
         return issued, over, keys_over
 
-    def _load_row(self, cycle: int, over: bool, keys_over: bool) -> None:
+    def _load_row(self, cycle: int, over: bool, keys_over: bool, may_start: bool) -> None:
         """Begin the row that waits, or take its command and query."""
-        starts = self._loaded == QUERY_BEATS and (over or not self._active)
+        starts = self._loaded == QUERY_BEATS and (over or not self._active) and may_start
         takes_query = self._waits and self._query_free and self._loaded < QUERY_BEATS
         if not self._waits and self._offering["command"]:
             self._waits = True

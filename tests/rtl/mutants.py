@@ -40,6 +40,7 @@ _SELECTOR = {"file": "rtl/sparse_selector.py", "block": "sparse_selector"}
 _DEQUANT = {"file": "rtl/group_dequant.py", "block": "group_dequant"}
 _UNPACKER = {"file": "rtl/weight_unpacker.py", "block": "weight_unpacker"}
 _ENGINE = {"file": "rtl/w2a8kv4.py", "block": "w2a8kv4"}
+_LINEAR = {"file": "rtl/w2a8kv4_linear.py", "block": "w2a8kv4"}
 _KV_DEQUANT = {"file": "rtl/kv4_dequant.py", "block": "kv4_dequant"}
 _EXP = {"file": "rtl/exp_block.py", "block": "exp_block"}
 _ACCUMULATE = {"file": "rtl/value_accumulate.py", "block": "value_accumulate"}
@@ -422,25 +423,43 @@ MUTANTS = (
         "w2a8kv4: both tokens of a pair get the sum of the second",
         original="Mux(ahead, low, total) for low",
         replacement="Mux(ahead, total, total) for low",
-        **_ENGINE,
+        **_LINEAR,
     ),
     Mutant(
         "w2a8kv4: activations of the first kept weights alone meet the zero point",
         original="Mux(here.matrix, old, low)",
         replacement="Mux(here.matrix, 0, low)",
-        **_ENGINE,
+        **_LINEAR,
     ),
     Mutant(
         "w2a8kv4: the next row begins with the group behind the last",
         original="Mux(ends_row, asked.base, row_line + 1)",
         replacement="row_line + 1",
-        **_ENGINE,
+        **_LINEAR,
     ),
     Mutant(
         "w2a8kv4: a command's last beat lets the next command wait",
         original="command.ready.eq(~have | ends)",
         replacement="command.ready.eq(~have)",
+        **_LINEAR,
+    ),
+    Mutant(
+        "w2a8kv4: a row of attention begins while a matrix is held",
+        original="attention.may_start.eq(~linear.holds)",
+        replacement="attention.may_start.eq(1)",
         **_ENGINE,
+    ),
+    Mutant(
+        "w2a8kv4: a matrix steps while a row is under way",
+        original="linear.may_step.eq(~attention.active)",
+        replacement="linear.may_step.eq(1)",
+        **_ENGINE,
+    ),
+    Mutant(
+        "w2a8kv4: sums replace those that wait",
+        original="rows.valid & self.sums.valid & ~self.sums.ready",
+        replacement="rows.valid & ~rows.valid",
+        **_LINEAR,
     ),
     Mutant(
         "kv4_dequant: an argument that is cut instead of rounded",
