@@ -5,7 +5,7 @@ At every fourth column the two weights of the quad that cost least, w^2 / U_jj^2
 each row, U being the upper Cholesky factor of the inverse Hessian; what dropping and rounding
 change is spread over the columns still to come, within a block of 128 at once and to later blocks
 at its end. With quantisation a group's scale and zero point are found when its first column comes,
-from the weights as they then are, with the mask they would then get.
+from the weights and the mask that pruning alone would now give it, errors weighted by 1 / U_jj^2.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def prune_and_quantize(
     """
     sweep = _Sweep(weight, hessian, KEPT, QUAD, form, layer)
     sweep.run()
-    codes = sweep.codes[sweep.mask].view(len(weight), -1)
+    codes = _kept(sweep.codes, sweep.mask)
     return as_packed(codes, sweep.mask, sweep.scale, sweep.zero, form, weight.shape[1], layer)
 
 
@@ -100,18 +100,18 @@ class _Sweep:
             end = min(start + BLOCK, columns)
             errors = torch.zeros(len(self._weight), end - start)
             for at in range(start, end):
-                errors[:, at - start] = self._column(at, end)
+                errors[:, at - start] = self._column(at, end, quantized=self._form is not None)
             self._weight[:, end:] -= errors @ self._inverse[start:end, end:]
         return self._weight
 
-    def _column(self, at: int, end: int) -> Tensor:
+    def _column(self, at: int, end: int, quantized: bool) -> Tensor:
         """Fix one column, spread its error up to column `end` and return it."""
         if at % self._of == 0:
             self.mask[:, at : at + self._of] = self._choose(at, at + self._of)
-        if self._form is not None and at % self._inputs == 0:
+        if quantized and at % self._inputs == 0:
             self._find_range(at)
         old = self._weight[:, at].clone()
-        new = self._rounded(old, at) * self.mask[:, at]
+        new = (self._rounded(old, at) if quantized else old) * self.mask[:, at]
         error = (old - new) / self._inverse[at, at]
         self._weight[:, at:end] -= error[:, None] * self._inverse[at, at:end]
         self._weight[:, at] = new
@@ -123,21 +123,36 @@ class _Sweep:
 
     def _find_range(self, at: int) -> None:
         assert self._form is not None
-        group = slice(at, at + self._inputs)
-        rows, mask = len(self._weight), self._choose(group.start, group.stop)
-        kept = self._weight[:, group][mask].view(rows, -1)
-        cost = self._cost[group].expand(rows, -1)[mask].view(rows, -1)
-        number = at // self._inputs
-        found = best_range(kept, self._form.bits, cost)
+        group, number = slice(at, at + self._inputs), at // self._inputs
+        weight, mask = self._pruned_only(group)
+        cost = self._cost[group].expand_as(weight)
+        found = best_range(_kept(weight, mask), self._form.bits, _kept(cost, mask))
         self.scale[:, number], self.zero[:, number] = found
 
+    def _pruned_only(self, group: slice) -> tuple[Tensor, Tensor]:
+        """Return weights and mask that a group would get without quantisation."""
+        before = self._weight, self.mask
+        self._weight, self.mask = self._weight.clone(), self.mask.clone()
+        end = min(group.start - group.start % BLOCK + BLOCK, self._weight.shape[1])
+        for column in range(group.start, min(group.stop, end)):
+            self._column(column, end, quantized=False)
+        if group.stop > end:  # later blocks have not been changed yet
+            self.mask[:, end : group.stop] = self._choose(end, group.stop)
+        found = self._weight[:, group], self.mask[:, group]
+        self._weight, self.mask = before
+        return found
+
     def _rounded(self, column: Tensor, at: int) -> Tensor:
-        if self._form is None:
-            return column
+        assert self._form is not None
         number = at // self._inputs
         scale, zero = self.scale[:, number], self.zero[:, number]
         self.codes[:, at] = encode(column, scale, zero, self._form.bits)
         return (self.codes[:, at] - zero) * scale
+
+
+def _kept(values: Tensor, mask: Tensor) -> Tensor:
+    """Return (rows, kept): what the mask keeps of each row, in the order of columns."""
+    return values[mask].view(len(values), -1)
 
 
 def _inverse_factor(hessian: Tensor, layer: str) -> Tensor:
