@@ -41,6 +41,7 @@ class Ladder:
     """All steps of a decoder, and its weights in 2 bits as they are stored."""
 
     rungs: tuple[Rung, ...]
+    chance: Rung  # the control: 2:4 with a random mask
     packed: dict[str, PackedMatrix]
 
 
@@ -71,8 +72,7 @@ def climb(
     rungs: list[Rung] = []
     packed: dict[str, PackedMatrix] = {}
 
-    def measure(model: LoadedModel, bits: float | None) -> None:
-        step = STEPS[len(rungs)]
+    def measure(step: str, model: LoadedModel, bits: float | None) -> None:
         nats = mean_nats(model, held_out)
         if not nats < _NATS_LIMIT:
             raise InputError(f"the loss of step {step} must be finite, not {nats:g} nats a token")
@@ -80,20 +80,27 @@ def climb(
             Rung(step=step, nats_per_token=nats, perplexity=math.exp(nats), bits_per_weight=bits)
         )
         if progress is not None:
-            progress(len(rungs), len(STEPS))
+            progress(len(rungs), len(STEPS) + 1)
 
-    measure(loaded, None)
-    model, bits = loaded, None
-    for width in (None, 8, 4, 2):
+    def own_copy() -> LoadedModel:
+        return replace(loaded, model=copy.deepcopy(loaded.model))
+
+    measure(STEPS[0], loaded, None)
+    model, bits = own_copy(), None
+    compress(model.model, calibration, Compression(prune="random", weights=None))
+    measure("2:4 at random", model, bits)
+    for step, width in zip(STEPS[1:5], (None, 8, 4, 2), strict=True):
         form = None if width is None else WeightFormat(bits=width, zero_bits=width, group=group)
-        model = replace(loaded, model=copy.deepcopy(loaded.model))
+        model = own_copy()
         packed = compress(model.model, calibration, Compression(prune=prune, weights=form))
         bits = bits_per_weight(packed) if packed else None
-        measure(model, bits)
-    for attention, kept in ((False, None), (True, None), (True, window)):
+        measure(step, model, bits)
+    switches = ((False, None), (True, None), (True, window))
+    for step, (attention, kept) in zip(STEPS[5:], switches, strict=True):
         with low_bit(model, attention=attention, window=kept):
-            measure(model, bits)
-    return Ladder(rungs=tuple(rungs), packed=packed)
+            measure(step, model, bits)
+    first, chance, *rest = rungs
+    return Ladder(rungs=(first, *rest), chance=chance, packed=packed)
 
 
 def bits_per_weight(packed: dict[str, PackedMatrix]) -> float:

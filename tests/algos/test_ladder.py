@@ -32,12 +32,13 @@ def test_steps(family: str, prune: str) -> None:
         progress=lambda done, of: seen.append((done, of)),
     )
     assert tuple(rung.step for rung in ladder.rungs) == STEPS
-    assert seen == [(n + 1, 8) for n in range(8)]
+    assert seen == [(n + 1, 9) for n in range(9)]
     assert all(torch.equal(loaded.model.state_dict()[n], w) for n, w in before.items())
     nats = [rung.nats_per_token for rung in ladder.rungs]
     assert nats[0] == pytest.approx(mean_nats(loaded, held_out))
     assert len(set(nats)) == 8
     assert all(math.exp(rung.nats_per_token) == rung.perplexity for rung in ladder.rungs)
+    assert ladder.chance.nats_per_token not in nats
     bits = [rung.bits_per_weight for rung in ladder.rungs]
     assert bits[:2] == [None, None]
     assert bits[4:] == [bits_per_weight(ladder.packed)] * 4
