@@ -61,8 +61,9 @@ def compress(model: Any, calibration: Tensor, how: Compression) -> dict[str, Pac
     """
     import torch
 
+    if how.weights is not None:
+        check_sizes(model, how.weights)
     blocks = block_linears(model)
-    _check_sizes(blocks, how)
     packed: dict[str, PackedMatrix] = {}
     generator = torch.Generator().manual_seed(how.seed)
     with torch.no_grad():
@@ -78,6 +79,17 @@ def compress(model: Any, calibration: Tensor, how: Compression) -> dict[str, Pac
             if passes:
                 passes.advance(number)
     return packed
+
+
+def check_sizes(model: Any, form: WeightFormat) -> None:
+    """Refuse a model before work is spent on it.
+
+    Raises:
+        InputError: the architecture is unknown, or a layer's inputs do not fill groups.
+    """
+    for linears in block_linears(model):
+        for name, linear in linears.items():
+            form.group_inputs(get_weight(linear).shape[1], name)
 
 
 def set_weights(model: Any, packed: Mapping[str, PackedMatrix]) -> None:
@@ -121,14 +133,6 @@ def _compressed(
     if form is None:
         return weight * mask
     return quantize_weight(weight, form, mask, statistic, layer)
-
-
-def _check_sizes(blocks: list[dict[str, Any]], how: Compression) -> None:
-    """Refuse a model before work is spent on it."""
-    form = how.weights or WeightFormat(group=8)
-    for linears in blocks:
-        for name, linear in linears.items():
-            form.group_inputs(get_weight(linear).shape[1], name)
 
 
 class _Passes:

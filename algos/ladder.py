@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from algos.attention.sink_window import SinkWindow
-from algos.compress import Compression, Criterion, compress
+from algos.compress import Compression, Criterion, check_sizes, compress
 from algos.low_bit import low_bit
 from workloads.errors import InputError
 from workloads.models import LoadedModel
@@ -52,7 +52,6 @@ def climb(
     *,
     prune: Criterion = "sparsegpt",
     window: SinkWindow,
-    group: int = 64,
     progress: Progress | None = None,
 ) -> Ladder:
     """Measure every step; the loaded model stays as it is.
@@ -63,7 +62,6 @@ def climb(
         calibration: (samples, tokens) token ids of other text.
         prune: criterion of 2:4 pruning.
         window: sinks and recent tokens of the last step.
-        group: inputs that share a scale.
         progress: called after each step.
 
     Raises:
@@ -85,12 +83,13 @@ def climb(
     def own_copy() -> LoadedModel:
         return replace(loaded, model=copy.deepcopy(loaded.model))
 
+    check_sizes(loaded.model, WeightFormat())
     measure(STEPS[0], loaded, None)
     model, bits = own_copy(), None
     compress(model.model, calibration, Compression(prune="random", weights=None))
     measure("2:4 at random", model, bits)
     for step, width in zip(STEPS[1:5], (None, 8, 4, 2), strict=True):
-        form = None if width is None else WeightFormat(bits=width, zero_bits=width, group=group)
+        form = None if width is None else WeightFormat(bits=width, zero_bits=width)
         model = own_copy()
         packed = compress(model.model, calibration, Compression(prune=prune, weights=form))
         bits = bits_per_weight(packed) if packed else None

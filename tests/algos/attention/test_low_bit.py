@@ -157,6 +157,15 @@ def test_overflow_names_the_layer() -> None:
         tensor[0, 0, 7, 0] = whole
 
 
+def test_v_scales_stay_below_the_engines_limit() -> None:
+    q, k, v = raw()
+    v[0, 0, 7, 0], k[0, 0, 7, 0] = 900, 900  # V: 900 / 15 is below 64 ...
+    LowBitAttention().attend(step_of(q, k, v))
+    v[0, 0, 7, 0], k[0, 0, 7, 0] = 990, 990  # ... and 990 / 15 is not; K may be larger
+    with pytest.raises(InputError, match=r"^attention of layer 3: the scale of K or V .* below 64"):
+        LowBitAttention().attend(step_of(q, k, v))
+
+
 @pytest.mark.parametrize("family", ["gpt2", "opt"])
 def test_families_without_rotation(family: str) -> None:
     assert rotary_frequencies(random_decoder(family)) is None
