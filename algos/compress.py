@@ -132,7 +132,7 @@ def _compressed(
     mask = keep_largest(score, layer=layer)
     if form is None:
         return weight * mask
-    return quantize_weight(weight, form, mask, statistic, layer)
+    return quantize_weight(weight, form, mask, layer)
 
 
 class _Passes:

@@ -4,9 +4,9 @@ A weight is (code - zero) * scale, code = clamp(round(w / scale) + zero, 0, 2^bi
 even. `scale` is an FP16 number below 1, `zero` an integer code, so zero itself is always a level.
 The range (minimum, maximum) of a group, shrunk or stretched by each of `FACTORS`, gives the scales
 that are tried, with the zero point of the range and its neighbours; the least squared error over
-the kept weights wins, weighted by importance if that is given. Pruned weights take no part: they
-are not stored. Groups, FP16 scale and a zero point as wide as a code are AccLLM's W2
-(arXiv 2505.03745); its own way to find the range is not published.
+the kept weights wins. Pruned weights take no part: they are not stored. Groups, FP16 scale and a
+zero point as wide as a code are AccLLM's W2 (arXiv 2505.03745), which does not say how it finds
+the range.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ def quantize_weight(
     weight: Tensor,
     form: WeightFormat,
     mask: Tensor | None = None,
-    importance: Tensor | None = None,
     layer: str = "the matrix",
 ) -> PackedMatrix:
     """Quantise (rows, columns) weights to nearest, each group with its best scale and zero.
@@ -37,7 +36,6 @@ def quantize_weight(
         weight: float32.
         form: 2, 4 or 8 bits with an integer zero point.
         mask: (rows, columns) bool, two kept of every four columns; None where `form` is dense.
-        importance: (columns,) weights of squared errors; None: all alike.
         layer: named by errors.
 
     Raises:
@@ -45,10 +43,8 @@ def quantize_weight(
     """
     rows, columns = weight.shape
     groups = columns // form.group_inputs(columns, layer)
-    kept = _kept(weight, mask).view(rows, groups, -1)
-    if importance is not None:
-        importance = _kept(importance.expand(rows, -1), mask).view(rows, groups, -1)
-    scale, zero = best_range(kept, form.bits, importance)
+    kept = kept_of(weight, mask).view(rows, groups, -1)
+    scale, zero = best_range(kept, form.bits)
     codes = encode(kept, scale[..., None], zero[..., None], form.bits)
     return as_packed(codes.view(rows, -1), mask, scale, zero, form, columns, layer)
 
@@ -56,7 +52,7 @@ def quantize_weight(
 def best_range(kept: Tensor, bits: int, importance: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Return scale and zero point, each (...,) float32, of the weights (..., kept) of groups.
 
-    A group of zeros has scale 0.
+    `importance` (..., kept) weighs squared errors. A group of zeros has scale 0.
     """
     import torch
 
@@ -90,6 +86,11 @@ def half(x: Tensor) -> Tensor:
     return x.half().float()
 
 
+def kept_of(values: Tensor, mask: Tensor | None) -> Tensor:
+    """Return (rows, kept): what the mask keeps of each row, in the order of columns."""
+    return values if mask is None else values[mask].view(len(values), -1)
+
+
 def as_packed(
     codes: Tensor,
     mask: Tensor | None,
@@ -114,7 +115,7 @@ def as_packed(
     positions = None
     if mask is not None:
         places = torch.arange(columns, dtype=torch.uint8) % QUAD
-        positions = _kept(places.expand(len(codes), -1), mask).numpy()
+        positions = kept_of(places.expand(len(codes), -1), mask).numpy()
     return PackedMatrix(
         format=form,
         columns=columns,
@@ -123,11 +124,6 @@ def as_packed(
         scales=scale.numpy().astype(np.float16),
         zeros=zero.numpy().astype(np.uint8),
     )
-
-
-def _kept(values: Tensor, mask: Tensor | None) -> Tensor:
-    """Return (rows, kept): what the mask keeps of each row, in the order of columns."""
-    return values if mask is None else values[mask].view(len(values), -1)
 
 
 def _error(

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from algos.quant.groupwise import as_packed, best_range, encode
+from algos.quant.groupwise import as_packed, best_range, encode, kept_of
 from algos.weight.pattern import keep_largest
 from workloads.errors import InputError
 from workloads.packed import KEPT, QUAD, PackedMatrix, WeightFormat
@@ -58,7 +58,7 @@ def prune_and_quantize(
     """
     sweep = _Sweep(weight, hessian, KEPT, QUAD, form, layer)
     sweep.run()
-    codes = _kept(sweep.codes, sweep.mask)
+    codes = kept_of(sweep.codes, sweep.mask)
     return as_packed(codes, sweep.mask, sweep.scale, sweep.zero, form, weight.shape[1], layer)
 
 
@@ -126,7 +126,7 @@ class _Sweep:
         group, number = slice(at, at + self._inputs), at // self._inputs
         weight, mask = self._pruned_only(group)
         cost = self._cost[group].expand_as(weight)
-        found = best_range(_kept(weight, mask), self._form.bits, _kept(cost, mask))
+        found = best_range(kept_of(weight, mask), self._form.bits, kept_of(cost, mask))
         self.scale[:, number], self.zero[:, number] = found
 
     def _pruned_only(self, group: slice) -> tuple[Tensor, Tensor]:
@@ -148,11 +148,6 @@ class _Sweep:
         scale, zero = self.scale[:, number], self.zero[:, number]
         self.codes[:, at] = encode(column, scale, zero, self._form.bits)
         return (self.codes[:, at] - zero) * scale
-
-
-def _kept(values: Tensor, mask: Tensor) -> Tensor:
-    """Return (rows, kept): what the mask keeps of each row, in the order of columns."""
-    return values[mask].view(len(values), -1)
 
 
 def _inverse_factor(hessian: Tensor, layer: str) -> Tensor:
