@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 from algos.attention.sink_window import SinkWindow
+from algos.compress import Compression, compress
 from algos.linears import block_linears, get_weight
 from algos.low_bit import low_bit
-from algos.quant.activations import at_8_bits
+from algos.quant.activations import at_8_bits, quantize_activations
 from tests.algos.decoders import FAMILIES, random_decoder, random_tokens
 from workloads.errors import InputError
 
@@ -71,6 +73,36 @@ def test_inputs_of_linear_layers_are_rounded_and_the_head_is_not() -> None:
         rounded = at_8_bits(inputs, name)
         assert torch.allclose(rounded, inputs, rtol=1e-6, atol=0) == (name != "lm_head"), name
         torch.testing.assert_close(output, inputs @ get_weight(layers[name]).T)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_linear_layers_equal_the_engines_integers(family: str) -> None:
+    """Codes of inputs times code - zero times scale, as integers of 2^-24, exact in int64."""
+    loaded, tokens = random_decoder(family), random_tokens(1, 24)
+    packed = compress(loaded.model, tokens, Compression(prune="magnitude"))
+    layers = {n: part for block in block_linears(loaded.model) for n, part in block.items()}
+    seen: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
+    hooks = [
+        part.register_forward_hook(lambda _, args, out, n=name: seen.update({n: (args[0], out)}))
+        for name, part in layers.items()
+    ]
+    with torch.no_grad():
+        loaded.model(tokens, use_cache=False)
+        for hook in hooks:
+            hook.remove()
+        for name, (inputs, _) in seen.items():
+            with low_bit(loaded, attention=False):
+                found = layers[name](inputs)
+            codes, scale = quantize_activations(inputs, name)
+            matrix = packed[name]
+            fixed = (matrix.scales.astype(np.float64) * 2**24).astype(np.int64)
+            fixed = np.repeat(fixed, matrix.columns // fixed.shape[1], 1)
+            weight = matrix.dense_codes().astype(np.int64) * fixed
+            sums = codes.numpy().astype(np.int64) @ weight.T
+            expected = sums * 2.0**-24 * scale.numpy()
+            if layers[name].bias is not None:
+                expected = expected + layers[name].bias.numpy()
+            np.testing.assert_allclose(found.numpy(), expected, rtol=1e-4, atol=1e-5)
 
 
 def test_an_overflow_names_the_layer() -> None:
