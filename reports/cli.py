@@ -255,6 +255,49 @@ def reproduce(
 
 
 @command
+def ladder(
+    model: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FOLDER", help="Checkpoint of GPT-2, Llama or OPT; default: the tiny decoder."
+        ),
+    ] = None,
+    prune: Annotated[
+        str, typer.Option(metavar="sparsegpt|wanda|magnitude|random", help="Criterion of 2:4.")
+    ] = "sparsegpt",
+    text: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Held-out text to measure loss on.")
+    ] = None,
+    calibration: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Text to calibrate with; default: Python's library."),
+    ] = None,
+    windows: Annotated[int, typer.Option(min=1, help="Most windows of held-out text.")] = 16,
+    sinks: Annotated[int, typer.Option(help="First tokens that the last step keeps.")] = 4,
+    recent: Annotated[int, typer.Option(help="Latest tokens that it keeps.")] = 252,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write table, figure and packed weights there."),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compress a decoder step by step, 2:4 to W2A8KV4, and measure the perplexity of each."""
+    from reports.ladder import LadderJob, run_ladder, show_ladder
+
+    job = LadderJob(
+        model=model,
+        prune=prune,
+        text=text,
+        calibration=calibration,
+        windows=windows,
+        sinks=sinks,
+        recent=recent,
+        out=out,
+    )
+    show_ladder(run_ladder(job, visible=not json), out, as_json=json)
+
+
+@command
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|machines|workloads|blocks")],
     json: Json = False,

@@ -1,4 +1,4 @@
-"""Load a Hugging Face checkpoint: MiniLM-L6 from its installed package, or any local folder."""
+"""Load a Hugging Face checkpoint: MiniLM-L6, the tiny decoder, or any local folder."""
 
 from __future__ import annotations
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 DEFAULT_ENCODER = "all-minilm-l6-v2"
+DEFAULT_DECODER = "tiny-decoder"
+TINY_DECODER = Path(__file__).parent / "tiny" / "decoder"
+DECODER_FAMILIES = ("gpt2", "llama", "opt")
 
 _TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model")
 
@@ -43,22 +46,50 @@ def load_encoder(path: str | None = None) -> LoadedModel:
             family is not known to `shape_of`.
     """
     folder = _default_folder() if path is None else Path(path)
-    name = DEFAULT_ENCODER if path is None else folder.resolve().name
+    return _load(folder, DEFAULT_ENCODER if path is None else None, "AutoModel")
+
+
+def load_decoder(path: str | None = None) -> LoadedModel:
+    """Load a causal language model in float32 for evaluation, as `load_encoder` does.
+
+    Args:
+        path: folder of a checkpoint of GPT-2, Llama or OPT; None: the tiny decoder, whose tokens
+            are bytes.
+
+    Raises:
+        InputError: the folder holds no checkpoint, or one of another family.
+    """
+    folder = TINY_DECODER if path is None else Path(path)
+    return _load(folder, DEFAULT_DECODER if path is None else None, "AutoModelForCausalLM")
+
+
+def _load(folder: Path, name: str | None, kind: str) -> LoadedModel:
+    """Load a folder with a class of transformers; `name` defaults to the folder's."""
+    name = name or folder.resolve().name
     if not (folder / "config.json").is_file():
         raise InputError(
             f"model must be a folder of a Hugging Face checkpoint with a config.json, not {folder}"
         )
     try:
         with _silent():
-            from transformers import AutoModel, AutoTokenizer
+            import transformers
 
-            model = AutoModel.from_pretrained(folder, local_files_only=True).float().eval()
+            config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+            if kind == "AutoModelForCausalLM" and config.model_type not in DECODER_FAMILIES:
+                raise InputError(
+                    f"model {folder} must be a decoder of {', '.join(DECODER_FAMILIES)}, "
+                    f"not {config.model_type!r}"
+                )
+            loader = getattr(transformers, kind)
+            model = loader.from_pretrained(folder, local_files_only=True).float().eval()
             has_tokenizer = any((folder / file).is_file() for file in _TOKENIZER_FILES)
             tokenizer = (
-                AutoTokenizer.from_pretrained(folder, local_files_only=True)
+                transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
                 if has_tokenizer
                 else None
             )
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"model {folder} must be a readable checkpoint: {reason}") from error

@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from workloads.errors import InputError
-from workloads.models import load_encoder, mean_pool, shape_of
+from workloads.models import TINY_DECODER, load_decoder, load_encoder, mean_pool, shape_of
 
 
 @pytest.mark.model
@@ -38,6 +38,64 @@ def test_a_folder_loads(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> No
     assert (loaded.name, loaded.tokenizer, loaded.shape.layers) == ("small", None, 2)
     weights = loaded.model.embeddings.word_embeddings.weight
     assert torch.equal(weights, model.embeddings.word_embeddings.weight)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        transformers.GPT2Config(vocab_size=20, n_embd=8, n_layer=1, n_head=2),
+        transformers.OPTConfig(
+            vocab_size=20,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            ffn_dim=8,
+            word_embed_proj_dim=8,
+        ),
+        transformers.LlamaConfig(
+            vocab_size=20,
+            hidden_size=8,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=8,
+        ),
+    ],
+    ids=lambda config: config.model_type,
+)
+def test_a_decoder_loads_in_float32(
+    config: Any, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    model = transformers.AutoModelForCausalLM.from_config(config).eval()
+    model.half().save_pretrained(tmp_path)
+    capfd.readouterr()
+    loaded = load_decoder(str(tmp_path))
+    assert capfd.readouterr() == ("", "")
+    assert loaded.model.dtype == torch.float32
+    assert (loaded.tokenizer, loaded.shape.layers) == (None, 1)
+    expected = model.state_dict()
+    found = loaded.model.state_dict()
+    assert found.keys() == expected.keys()
+    assert all(torch.equal(weight, expected[name].float()) for name, weight in found.items())
+    if config.model_type == "llama":  # computed, not stored: must not have passed through FP16
+        frequencies = loaded.model.model.rotary_emb.inv_freq
+        torch.testing.assert_close(frequencies, torch.tensor([1, 1e-2]), rtol=1e-6, atol=0)
+
+
+def test_another_family_is_no_decoder(tmp_path: Path) -> None:
+    transformers.BertConfig().save_pretrained(tmp_path)
+    with pytest.raises(
+        InputError, match=r"^model .* must be a decoder of gpt2, llama, opt, not 'bert'$"
+    ):
+        load_decoder(str(tmp_path))
+
+
+@pytest.mark.model
+def test_the_tiny_decoder_reads_bytes() -> None:
+    if not TINY_DECODER.is_dir():
+        pytest.skip("workloads/tiny/decoder is not there: train it with train_decoder")
+    loaded = load_decoder()
+    assert (loaded.name, loaded.tokenizer) == ("tiny-decoder", None)
+    assert loaded.model.config.vocab_size == 256
 
 
 def test_a_folder_without_a_checkpoint_is_refused(tmp_path: Path) -> None:

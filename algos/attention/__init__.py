@@ -1,0 +1,1 @@
+"""Which keys a query attends to, and in which precision."""
