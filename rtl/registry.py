@@ -423,7 +423,7 @@ _ALL = (
     ),
     Block(
         name="w2a8kv4",
-        description="W2A8KV4 engine: 2:4 sparse W2 weights times A8, and attention over a KV4 cache",
+        description="W2A8KV4 engine: 2:4 sparse W2 weights times A8, and attention over KV4",
         config="sim.blocks.w2a8kv4:W2A8KV4EngineConfig",
         component="rtl.w2a8kv4:W2A8KV4Engine",
         latency="a matrix row's last step to its sums: 15 cycles; attention: see its path",

@@ -127,13 +127,17 @@ class GoldenDecoder:
 
     def logits(self, tokens: Sequence[int]) -> Array:
         """Return (tokens, vocabulary) float64: each row predicts the token after it."""
-        hidden = nonlinear.to_fixed(self.weights.embedding[np.asarray(tokens)])
+        hidden = self.embed(tokens)
         for layer in range(self.weights.shape.layers):
             hidden = self.layer(layer, hidden)
         last = self._norm(hidden, self._gains["last"])
         real = last.codes * (last.largest / (nonlinear.CODE_MAX << FRACTION_BITS))
         logits: Array = real @ np.asarray(self.weights.head, np.float64).T
         return logits
+
+    def embed(self, tokens: Sequence[int]) -> IntArray:
+        """Return the hidden states (tokens, hidden) before the first layer."""
+        return nonlinear.to_fixed(self.weights.embedding[np.asarray(tokens)])
 
     def layer(self, layer: int, hidden: IntArray) -> IntArray:
         """Return the hidden states (tokens, hidden) behind one layer, 16 bits after the point."""
