@@ -39,7 +39,7 @@ _MAC = {"file": "rtl/packed_mac.py", "block": "packed_mac"}
 _SELECTOR = {"file": "rtl/sparse_selector.py", "block": "sparse_selector"}
 _DEQUANT = {"file": "rtl/group_dequant.py", "block": "group_dequant"}
 _UNPACKER = {"file": "rtl/weight_unpacker.py", "block": "weight_unpacker"}
-_ENGINE = {"file": "rtl/w2a8kv4.py", "block": "w2a8kv4"}
+_ENGINE = {"file": "rtl/w2a8kv4_linear.py", "block": "w2a8kv4"}
 
 MUTANTS = (
     Mutant(
@@ -386,7 +386,7 @@ MUTANTS = (
     Mutant(
         "group_dequant: subnormal scales have the hidden bit",
         original="normal = exponent.any()",
-        replacement="normal = Const(1, 1)",
+        replacement="normal = exponent.any() | ~exponent.any()",
         **_DEQUANT,
     ),
     Mutant(
