@@ -20,8 +20,7 @@ class DspArray:
 
     A pipeline of 4 registers that moves in a cycle with `moves`: operands, pre-adder, product, sum.
 
-    Attributes: `control`, with `valid`, `last` and `mode` of the sums that the DSPs hold now;
-    `totals`: P of each.
+    Attributes: `valid`, `last`, `mode`: of the sums that the DSPs hold now; `totals`: P of each.
     """
 
     def __init__(
@@ -30,7 +29,6 @@ class DspArray:
         moves: Value,
         shared: Any,
         operands: Sequence[Any],
-        *,
         primitive: bool,
         modes: Sequence[int] = tuple(MODES),
     ) -> None:
@@ -44,17 +42,18 @@ class DspArray:
             primitive: whether the vendor's primitive is instantiated.
             modes: that are built.
         """
-        self.control = MacControl(m, moves, shared, modes)
+        self._control = control = MacControl(m, moves, shared, modes)
+        self.valid, self.last, self.mode = control.valid, control.last, control.mode
         self.totals: list[Value] = []
         for place, part in enumerate(operands):
             dsp = Dsp48(primitive)
             m.submodules[f"dsp_{place}"] = dsp
-            self.control.feed(m, moves, part, dsp)
+            control.feed(m, moves, part, dsp)
             self.totals.append(dsp.p)
 
     def lanes(self, bits: int) -> list[tuple[Value, Value]]:
         """Return (low, high) lane of each DSP, signed of so many bits."""
-        return [self.control.lanes(total, bits) for total in self.totals]
+        return [self._control.lanes(total, bits) for total in self.totals]
 
 
 class MacArray(wiring.Component):
@@ -90,11 +89,11 @@ class MacArray(wiring.Component):
             shared.last.eq(entering.last),
         ]
         operands = [entering.operands[place] for place in range(self.config.dsps)]
-        array = DspArray(m, moves, shared, operands, primitive=self.config.primitive)
+        array = DspArray(m, moves, shared, operands, self.config.primitive)
         bits = self.config.lane_bits
         lows, highs = zip(*array.lanes(bits), strict=True)
         m.d.comb += [
-            self.o.valid.eq(array.control.valid & array.control.last),
+            self.o.valid.eq(array.valid & array.last),
             self.o.payload.low.as_value().eq(Cat(*(fitted(lane, bits) for lane in lows))),
             self.o.payload.high.as_value().eq(Cat(*(fitted(lane, bits) for lane in highs))),
         ]

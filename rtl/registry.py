@@ -380,6 +380,10 @@ _ALL = (
         latency="last operands of a sum to its lanes: 4 cycles",
         throughput="2 products a cycle",
         sizes=({"primitive": True}, {"lane_bits": 11, "mode": "8x2-sparse"}, {"mode": "8x4"}, {}),
+        proven=(
+            "each sum gives one output, in order, of its own items, under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="mac_array",
@@ -398,6 +402,10 @@ _ALL = (
         latency="1 cycle",
         throughput="2 activations a quad each cycle",
         sizes=({}, {"quads": 1}, {"quads": 5}),
+        proven=(
+            "each item leaves once, in order, with the activations at its positions, under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="group_dequant",
@@ -407,6 +415,10 @@ _ALL = (
         latency="last group of a row to its sum: 3 cycles",
         throughput="a group a cycle, also of several tokens in turn",
         sizes=({}, {"inputs": 4, "tokens": 2}, {"inputs": 20, "tokens": 7}),
+        proven=(
+            "each row gives one sum, in order, of its own token's groups, under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="weight_unpacker",
@@ -419,6 +431,10 @@ _ALL = (
             {},
             {"beat_bits": 128},
             {"beat_bits": 64, "group_bits": 32, "metadata_bits": 19},
+        ),
+        proven=(
+            "data leave once, in order, beside the metadata of their groups, under stalls",
+            _RULE,
         ),
     ),
     Block(

@@ -84,8 +84,7 @@ class W2A8KV4Engine(wiring.Component):
             primitive=self.config.primitive,
             modes=(NIBBLE, SPARSE, PAIR),
         )
-        control = array.control
-        m.d.comb += attention.done.eq(control.valid & control.last & (control.mode == NIBBLE))
+        m.d.comb += attention.done.eq(array.valid & array.last & (array.mode == NIBBLE))
         for half, bits in ((linear, LANE_BITS), (attention, ATTENTION_LANE_BITS)):
             lows, highs = zip(*array.lanes(bits), strict=True)
             m.d.comb += [

@@ -87,7 +87,7 @@ class W2A8KV4Attention(wiring.Component):
         m.d.comb += [
             controller.moves.eq(~controller.waits),
             controller.may_start.eq(1),
-            controller.done.eq(array.control.valid & array.control.last),
+            controller.done.eq(array.valid & array.last),
             controller.low.as_value().eq(Cat(*lows)),
             controller.high.as_value().eq(Cat(*highs)),
         ]

@@ -392,7 +392,7 @@ MUTANTS = (
     Mutant(
         "group_dequant: subnormal scales have the hidden bit",
         original="normal = exponent.any()",
-        replacement="normal = Const(1, 1)",
+        replacement="normal = exponent.any() | ~exponent.any()",
         **_DEQUANT,
     ),
     Mutant(
