@@ -28,7 +28,7 @@ STEPS = FIRST + 7
 
 
 class Rows(StreamHarness):
-    """The first row's outputs leave after all its sums, as many as its channels, the last marked."""
+    """The first row's outputs leave after all its sums, one a channel, the last marked."""
 
     def __init__(self, never: int | None = None) -> None:
         super().__init__(ValueAccumulator(CONFIG))
