@@ -133,7 +133,8 @@ class BeatIssue:
     """Beats to the operands of the array: two keys in two cycles, a value with its weight in one.
 
     A DSP multiplies the codes of one byte: those of channels 2i and 2i + 1. Of two keys the even
-    channels go first. A beat waits in a register until its partner or its weight is there.
+    channels go first. A beat waits in a register until its partner or its weight is there. Beside a
+    key that is alone the high lanes sum what happens to be there; nobody takes it.
 
     Attributes: `issues`: operands enter the array; `value`: of a value; `last`: they end sums;
     `two` keys; `held`: tags of the beat that ends them.
@@ -175,8 +176,6 @@ class BeatIssue:
             m.d.sync += second.eq(0)
         with m.If(takes):
             m.d.sync += [full.eq(1), held.eq(beat), tags.eq(order.tags)]
-        with m.Elif(pair):  # alone: zeros take the partner's place
-            m.d.sync += held.eq(0)
         with m.Elif(moves & (second | value)):
             m.d.sync += full.eq(0)
 
@@ -190,9 +189,8 @@ class BeatIssue:
             row.keys_over.eq(second & moves & tags.ends),
             row.over.eq(value & tags.ends),
         ]
-        partner = Mux(alone, 0, even_codes(beat))
         low = Mux(second, odd, even_codes(held))
-        high = Mux(second | tags.value, odd_codes(held), partner)
+        high = Mux(second | tags.value, odd_codes(held), even_codes(beat))
         for place in range(config.dsps):
             code, query = slice(CODE_BITS * place, CODE_BITS * (place + 1)), row.query
             factor = Mux(second, query[2 * place + 1], query[2 * place])

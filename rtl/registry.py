@@ -458,6 +458,7 @@ _ALL = (
         latency="6 cycles",
         throughput="1 key a cycle",
         sizes=({}, {"channels": 1, "tag_bits": 1}, {"channels": 37, "tag_bits": 5}),
+        proven=("each key leaves once, in order, with its own tag, under stalls", _RULE),
     ),
     Block(
         name="exp_block",
@@ -467,6 +468,11 @@ _ALL = (
         latency="last of a block's n keys to its first weight: n + 10 cycles",
         throughput="1 key a cycle, whatever the blocks' lengths",
         sizes=({}, {"block": 1}, {"block": 7}),
+        proven=(
+            "drops, repeats and reorders no weight and no block under stalls",
+            "its stores neither overflow nor underflow, for blocks of up to 2 keys",
+            _RULE,
+        ),
     ),
     Block(
         name="value_accumulate",
@@ -479,6 +485,10 @@ _ALL = (
             {},
             {"channels": 2, "lanes": 1, "block": 1},
             {"channels": 15, "lanes": 3, "block": 7},
+        ),
+        proven=(
+            "the first row's outputs leave once, in order, after all its sums, under stalls",
+            _RULE,
         ),
     ),
     Block(

@@ -103,9 +103,10 @@ def largest(task: Task, random: np.random.Generator) -> list[list[Summed]]:
     for code in (0, 15):
         block = exp_block_golden(arguments, scales, np.full(n, 15 - code))
         rows.append([Summed(block, np.full(lanes, int(block.weights.sum()) * code))])
-    # a total of 16 bits: one exponential just above a half
-    block = exp_block_golden([-1023], [LARGEST], [0])
-    rows.append([Summed(block, block.weights * np.full(lanes, 15))])
+    # the smallest total, one exponential of just above a half, and the smallest divisor
+    for argument in (-1023, 0):
+        block = exp_block_golden([argument], [LARGEST], [0])
+        rows.append([Summed(block, block.weights * np.full(lanes, 15))])
     return rows
 
 

