@@ -14,7 +14,8 @@ from sim.blocks.w2a8kv4 import (
     linear_golden,
     linear_outputs,
 )
-from sim.blocks.w2a8kv4_stream import EngineStalls, Work, engine_moves
+from sim.blocks.w2a8kv4_attention_stream import SOURCES, AttentionPath, Row
+from sim.blocks.w2a8kv4_stream import LinearPath, LinearStalls, Work, run_halves
 from workloads.errors import InputError
 from workloads.packed import PackedMatrix, WeightFormat
 
@@ -91,29 +92,60 @@ def test_an_engine_takes_what_fits():
     check_linear(SMALL, drawn(tokens=4, groups=2))
 
 
+def both(works, rows, ready=()):
+    """Run matrices and rows of attention without stalls of their sources; return both halves."""
+    linear = LinearPath(SMALL, works, LinearStalls(ready=ready))
+    attention = AttentionPath(SMALL.attention, rows, dict.fromkeys(SOURCES, ()), ())
+    run_halves(linear, attention)
+    return linear.moved, attention.moved
+
+
+def linear_moves(works, ready=()):
+    return both(works, [], ready)[0]
+
+
+def test_a_row_waits_for_the_commands_that_are_held():
+    alone = both([], [Row(2, 64)])[1]
+    works = [Work(False, 3, 2), Work(False, 1, 2)]
+    linear, attention = both(works, [Row(2, 64)])
+    assert linear == linear_moves(works)
+    # the last step of the last command is in cycle 8; a row alone takes its first beat in cycle 4
+    assert alone.beats[0] == 4
+    assert attention.beats == [cycle + 9 - 3 for cycle in alone.beats]
+
+
+def test_a_command_that_comes_during_a_row_waits_for_its_last_value():
+    alone = both([], [Row(2, 64)])[1]
+    linear, attention = both([Work(False, 1, 1, loaded=6)], [Row(2, 64)])
+    assert attention == alone
+    assert linear.commands == [6]
+    # a value is multiplied the cycle after its beat was taken, with a weight that is there
+    assert linear.sums[0] > alone.beats[-1] + SMALL.latency_cycles
+
+
 def test_vectors_take_a_cycle_a_beat_from_row_to_row_and_command_to_command():
     works = [Work(False, 3, 2), Work(False, 1, 2)]
-    moves = engine_moves(SMALL, works, EngineStalls())
+    moves = linear_moves(works)
     assert moves.commands == [0, 6]
     assert moves.weights == list(range(8))
-    first = 1 + 2 + SMALL.latency_cycles  # the third step is that of cycle 3
-    assert moves.outputs == [first, first + 3, first + 4, first + 5]
+    first = 1 + 2 + SMALL.latency_cycles + 1  # the third step is that of cycle 3
+    assert moves.sums == [first, first + 3, first + 4, first + 5]
     assert sum(work.cycles for work in works) == 8
 
 
 def test_matrices_take_two_cycles_a_pair():
-    moves = engine_moves(SMALL, [Work(True, 2, 1, 2), Work(False, 1, 1)], EngineStalls())
+    moves = linear_moves([Work(True, 2, 1, 2), Work(False, 1, 1)])
     assert moves.weights == [0, 4, 8]
     assert moves.commands == [0, 8]
-    first = 5 + SMALL.latency_cycles
-    assert moves.outputs == [*range(first, first + 4), first + 4]
+    first = 5 + SMALL.latency_cycles + 1
+    assert moves.sums == [*range(first, first + 4), first + 4]
 
 
 def test_a_command_waits_for_its_activations_and_sums_for_the_sink():
-    moves = engine_moves(SMALL, [Work(False, 1, 2, loaded=7)], EngineStalls(ready=[False] * 30))
+    moves = linear_moves([Work(False, 1, 2, loaded=7)], ready=[False] * 30)
     assert moves.commands == [7]
     assert moves.weights == [0, 8]
-    assert moves.outputs == [30, 31]
+    assert moves.sums == [30, 31]
 
 
 def test_latency_is_that_of_the_parts():
