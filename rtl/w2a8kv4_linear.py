@@ -49,7 +49,8 @@ class LinearController(wiring.Component):
 
     `operands` and what they share (`shared`) are for a `DspArray`, which shall move in cycles with
     `moves`, at most when `waits` is low: sums have no place then. `low` and `high` are the array's
-    lanes. While it `holds` a command it multiplies in cycles with `may_step`.
+    lanes. While it `holds` a command, or a step that the array has not taken, the array is not free
+    for others. It steps in cycles with `may_step`.
     """
 
     def __init__(self, config: W2A8KV4EngineConfig) -> None:
@@ -73,9 +74,10 @@ class LinearController(wiring.Component):
         m = Module()
         moves = self.moves
         steps = _Steps(m, self)
-        m.d.comb += self.holds.eq(steps.holds)
         tokens = self._activations(m, moves, steps.line)
         line = _Place(m, moves, steps.place, "line")
+        # a step that stands still in front of the array would meet what another owner starts now
+        m.d.comb += self.holds.eq(steps.holds | (line.now.valid & ~moves))
 
         codes = _late(m, moves, steps.codes, 1, "codes_line")
         positions = _late(m, moves, steps.positions, 1, "positions")

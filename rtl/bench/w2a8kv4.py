@@ -101,6 +101,18 @@ async def rows_wait_for_matrices(dut: Any) -> None:
 
 
 @cocotb.test()
+@cocotb.parametrize(more=range(-2, 4))
+async def rows_wait_for_steps_that_stand_still(dut: Any, more: int) -> None:
+    """A matrix's last steps stand still in front of the array, for its sums are not taken."""
+    task = read_task()
+    random, config = task.random("still"), task.config
+    blocks = config.latency_cycles + more
+    commands = [drawn(task, random, 1, 1, blocks, 0)]
+    head = some_head(random, 3, config.attention.channels)
+    await check(dut, task, "full", commands, [head], ready=[False] * 100)
+
+
+@cocotb.test()
 async def largest_operands(dut: Any) -> None:
     """All weights and activations at their ends: no lane and no sum overflows."""
     task = read_task()
@@ -216,9 +228,17 @@ def joined(parts: list[list[Any]]) -> list[Any]:
 
 
 async def check(
-    dut: Any, task: Task, pattern: str, commands: list[Command], heads: Sequence[Head] = ()
+    dut: Any,
+    task: Task,
+    pattern: str,
+    commands: list[Command],
+    heads: Sequence[Head] = (),
+    ready: Sequence[bool] | None = None,
 ) -> dict[str, Seen]:
-    """Run matrices and, beside them, rows of attention; compare values and every cycle."""
+    """Run matrices and, beside them, rows of attention; compare values and every cycle.
+
+    `ready`: of the sums' sink, instead of the pattern's.
+    """
     config, random = task.config, task.random(pattern + " stalls")
     wanted = [linear_outputs(config, command.given) for command in commands]
     loads = [loads_of(task, command) for command in commands]
@@ -237,6 +257,7 @@ async def check(
     horizon = 20 * sum(map(len, items.values())) + 40 * sum(map(len, wanted)) + 2000
     offers = {name: stalls(random, pattern, horizon)[0] for name in items}
     sinks = {name: stalls(random, pattern, horizon)[1] for name in ("sums", "outputs")}
+    sinks["sums"] = sinks["sums"] if ready is None else ready
     seen = await run(
         dut,
         {

@@ -87,17 +87,17 @@ class LinearPath:
         self._stages = [False] * config.latency_cycles  # which hold sums
         self._steps: Iterator[_Step] = iter(())
         self._next: _Step | None = None  # of the command that is held
-        self._offers_command = self._offers_beat = self._full = self._leaving = False
+        self._offers_command = self._offers_beat = self._full = False
+        self._entered = self._leaving = False  # a step in the first register, sums in the last
 
     @property
     def over(self) -> bool:
         """Whether all sums have left."""
         return len(self.moved.sums) == self._wanted
 
-    @property
-    def holds(self) -> bool:
-        """Whether a command is held."""
-        return self._next is not None
+    def holds(self, moves: bool) -> bool:
+        """Tell whether a command is held, or a step that stands still in front of the array."""
+        return self._next is not None or (self._entered and not moves)
 
     def offer(self, cycle: int) -> None:
         """Let sources offer what they may."""
@@ -124,6 +124,7 @@ class LinearPath:
             self._leaving = False
         if moves:
             self._leaving |= self._stages[-1]
+            self._entered = does is not None
             self._stages = [does is not None and does.gives, *self._stages[:-1]]
         if not self._full or (does is not None and does.ends_beat):
             self._full = self._offers_beat
@@ -150,7 +151,7 @@ def run_halves(linear: LinearPath, attention: AttentionPath) -> None:
         linear.offer(cycle)
         attention.offer(cycle)
         moves = not (linear.waits(cycle) or attention.waits(cycle))
-        holds, active = linear.holds, attention.active
+        holds, active = linear.holds(moves), attention.active
         linear.step(cycle, moves, may_step=not active)
         attention.step(cycle, moves, may_start=not holds)
         cycle += 1

@@ -456,6 +456,12 @@ MUTANTS = (
         **_ENGINE,
     ),
     Mutant(
+        "w2a8kv4: a row begins before a step that stands still",
+        original="steps.holds | (line.now.valid & ~moves)",
+        replacement="steps.holds",
+        **_LINEAR,
+    ),
+    Mutant(
         "w2a8kv4: sums replace those that wait",
         original="rows.valid & self.sums.valid & ~self.sums.ready",
         replacement="rows.valid & ~rows.valid",
