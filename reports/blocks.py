@@ -60,10 +60,16 @@ def source_modules(block: Block) -> list[str]:
 
 
 def source_hash(block: Block) -> str:
-    """Return SHA-256 over a block's sources and the sizes at which they are run."""
+    """Return SHA-256 over a block's sources and the sizes at which they are run.
+
+    Beside a module may stand the Verilog that simulates the vendor's primitive that it uses.
+    """
     digest = hashlib.sha256()
     for module in source_modules(block):
         digest.update(f"{module}\n{_path(module).read_text('utf-8')}".encode())
+        verilog = _path(module).with_suffix(".v")
+        if verilog.is_file():
+            digest.update(verilog.read_bytes())
     sizes = [*map(dict, block.sizes), SYNTHESISED.get(block.name, {})]
     digest.update(json.dumps(sizes).encode())
     return digest.hexdigest()
