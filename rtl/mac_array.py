@@ -10,7 +10,7 @@ from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
 from rtl.dsp48 import Dsp48
-from rtl.packed_mac import MacControl, lanes_of, operand_layout, packed
+from rtl.packed_mac import MODES, MacControl, operand_layout, shared_layout
 from rtl.streams import advances, fitted
 from sim.blocks.mac_array import MacArrayConfig
 
@@ -24,34 +24,36 @@ class DspArray:
     """
 
     def __init__(
-        self, m: Module, moves: Value, item: Any, operands: Sequence[Any], primitive: bool
+        self,
+        m: Module,
+        moves: Value,
+        shared: Any,
+        operands: Sequence[Any],
+        primitive: bool,
+        modes: Sequence[int] = tuple(MODES),
     ) -> None:
         """Build the DSPs.
 
         Args:
             m: the module.
             moves: whether the pipeline moves in this cycle.
-            item: what is shared by the operands that enter: `valid`, `mode`, `first`, `last`.
+            shared: `shared_layout` of the operands that enter.
             operands: of each DSP, as `operand_layout`.
             primitive: whether the vendor's primitive is instantiated.
+            modes: that are built.
         """
-        control = MacControl(m, moves, item.valid, item.first, item.last, item.mode)
+        self._control = control = MacControl(m, moves, shared, modes)
         self.valid, self.last, self.mode = control.valid, control.last, control.mode
         self.totals: list[Value] = []
         for place, part in enumerate(operands):
             dsp = Dsp48(primitive)
             m.submodules[f"dsp_{place}"] = dsp
-            packed(m, moves, control, part, dsp)
+            control.feed(m, moves, part, dsp)
             self.totals.append(dsp.p)
 
     def lanes(self, bits: int) -> list[tuple[Value, Value]]:
         """Return (low, high) lane of each DSP, signed of so many bits."""
-        return [lanes_of(total, self.mode, bits) for total in self.totals]
-
-
-def shared_layout() -> data.StructLayout:
-    """Return what the DSPs of a `DspArray` share in a cycle."""
-    return data.StructLayout({"valid": 1, "mode": 2, "first": 1, "last": 1})
+        return [self._control.lanes(total, bits) for total in self.totals]
 
 
 class MacArray(wiring.Component):

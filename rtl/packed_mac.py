@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from amaranth.hdl import Array, Cat, Const, Module, Mux, Signal, Value, signed
+from amaranth.hdl import Cat, Const, Module, Mux, Signal, Value, signed
 from amaranth.lib import data, stream, wiring
 from amaranth.lib.wiring import In, Out
 
@@ -19,6 +20,8 @@ from sim.blocks.packed_mac import (
     PackedMacConfig,
 )
 
+MODES = range(len(SPACING))
+
 
 def operand_layout() -> data.StructLayout:
     """Return the operands of one DSP: see `MacItem`."""
@@ -27,67 +30,80 @@ def operand_layout() -> data.StructLayout:
     )
 
 
+def shared_layout() -> data.StructLayout:
+    """Return what the DSPs of an array share in a cycle."""
+    return data.StructLayout({"valid": 1, "mode": 2, "first": 1, "last": 1})
+
+
 class MacControl:
     """What the DSPs of an array share: when their sums start and go on, and in which mode.
 
-    A pipeline of 4 registers that moves in a cycle with `moves`. A constant mode needs no register.
+    A pipeline of 4 registers that moves in a cycle with `moves`. Nothing is built for modes that
+    are not among `modes`.
 
     Attributes: `start`, `round`, `sums`: for the ports of `Dsp48`. `valid`, `last`, `mode`: of the
-    sums that the DSPs hold.
+    sums that the DSPs hold. `entering`: the mode of operands.
     """
 
     def __init__(
-        self, m: Module, moves: Value, valid: Value, first: Value, last: Value, mode: Value
+        self, m: Module, moves: Value, shared: Any, modes: Sequence[int] = tuple(MODES)
     ) -> None:
-        self.entering = mode
-        constant = isinstance(mode, Const)
-        place = Cat(valid, last, first) if constant else Cat(valid, last, first, mode)
-        places = [place]
+        self._modes = modes
+        self.entering = shared.mode
+        places = [Cat(shared.valid, shared.last, shared.first, shared.mode)]
         for number in range(4):
             places.append(stage(m, moves, places[-1], f"mac_{number}"))
         _, _, early, late, sums = places
         halves = [Const(1 << (start - 1), 48) for start in HIGH_FROM]
-        self.start, self.round = early[2], Array(halves)[mode if constant else early[3:]]
+        self.start, self.round = early[2], self._chosen(early[3:], halves)
         self.sums = moves & late[0]
-        self.valid, self.last, self.mode = sums[0], sums[1], mode if constant else sums[3:]
+        self.valid, self.last, self.mode = sums[0], sums[1], sums[3:]
 
+    def feed(self, m: Module, moves: Value, part: Any, dsp: Dsp48) -> None:
+        """Drive a DSP with the operands of a cycle.
 
-def packed(m: Module, moves: Value, control: MacControl, part: Any, dsp: Dsp48) -> None:
-    """Feed a DSP with the operands of a cycle.
+        On the pre-adder the fields do not overlap but for the sign of the low one; on B a negative
+        factor borrows from the other.
+        """
+        factor = part.factor
+        other = self._chosen(
+            self.entering, [part.other if mode == SPARSE else Const(0, 8) for mode in MODES]
+        )
+        above = other - factor[-1]
+        m.d.comb += [
+            dsp.enable.eq(moves),
+            dsp.sums.eq(self.sums),
+            dsp.start.eq(self.start),
+            dsp.c.eq(self.round),
+            dsp.a.eq(self._chosen(self.entering, [part.high << shift for shift in SPACING])),
+            dsp.d.eq(part.low),
+            dsp.b.eq(Cat(factor, factor[-1], above[: 18 - OTHER_SHIFT])),
+        ]
 
-    On the pre-adder the fields do not overlap but for the sign of the low one; on B a negative
-    factor borrows from the other.
-    """
-    mode, factor = control.entering, part.factor
-    spread = Array([part.high << shift for shift in SPACING])[mode]
-    above = Mux(mode == SPARSE, part.other, 0) - factor[-1]
-    m.d.comb += [
-        dsp.enable.eq(moves),
-        dsp.sums.eq(control.sums),
-        dsp.start.eq(control.start),
-        dsp.c.eq(control.round),
-        dsp.a.eq(spread),
-        dsp.d.eq(part.low),
-        dsp.b.eq(Cat(factor, factor[-1], above[: 18 - OTHER_SHIFT])),
-    ]
+    def lanes(self, total: Value, bits: int) -> tuple[Value, Value]:
+        """Return (low, high) lane of what a DSP summed, each signed of so many bits.
 
-
-def lanes_of(total: Value, mode: Value, bits: int) -> tuple[Value, Value]:
-    """Return (low, high) lane of what a DSP summed, each signed of so many bits.
-
-    The rounding constant has flipped the low lane's sign bit: it is flipped back.
-    """
-    lows, highs = [], []
-    for low_bits, high_from in zip(LOW_BITS, HIGH_FROM, strict=True):
-        if low_bits == high_from:
-            sign = ~total[low_bits - 1]
+        The rounding constant has flipped the sign bit of a low lane that ends where the high one
+        begins: it is flipped back.
+        """
+        lows, highs = [], []
+        for low_bits, high_from in zip(LOW_BITS, HIGH_FROM, strict=True):
+            sign = total[low_bits - 1]
+            sign = ~sign if low_bits == high_from else sign
             low = Cat(total[: low_bits - 1], sign, sign.replicate(bits))
-        else:
-            low = Cat(total[:low_bits], total[low_bits - 1].replicate(bits))
-        high = Cat(total[high_from:], total[-1].replicate(bits))
-        lows.append(low[:bits])
-        highs.append(high[:bits])
-    return Array(lows)[mode].as_signed(), Array(highs)[mode].as_signed()
+            high = Cat(total[high_from:], total[-1].replicate(bits))
+            lows.append(low[:bits])
+            highs.append(high[:bits])
+        low, high = (self._chosen(self.mode, lanes) for lanes in (lows, highs))
+        return low.as_signed(), high.as_signed()
+
+    def _chosen(self, mode: Value, values: Sequence[Value]) -> Value:
+        """Return the value of the mode, among those that are built."""
+        *others, default = self._modes
+        found = values[default]
+        for number in others:
+            found = Mux(mode == number, values[number], found)
+        return found
 
 
 class PackedMac(wiring.Component):
@@ -117,12 +133,17 @@ class PackedMac(wiring.Component):
         m = Module()
         item, moves = self.i.payload, Signal()
         m.d.comb += [moves.eq(advances(self.o)), self.i.ready.eq(moves)]
-        modes = self.config.modes
-        mode = item.mode if len(modes) > 1 else Const(modes[0], 2)
-        control = MacControl(m, moves, self.i.valid, item.first, item.last, mode)
+        shared = Signal(shared_layout())
+        m.d.comb += [
+            shared.valid.eq(self.i.valid),
+            shared.mode.eq(item.mode),
+            shared.first.eq(item.first),
+            shared.last.eq(item.last),
+        ]
+        control = MacControl(m, moves, shared, self.config.modes)
         m.submodules.dsp = dsp = Dsp48(self.config.primitive)
-        packed(m, moves, control, item.operands, dsp)
-        low, high = lanes_of(dsp.p, control.mode, self.config.lane_bits)
+        control.feed(m, moves, item.operands, dsp)
+        low, high = control.lanes(dsp.p, self.config.lane_bits)
         m.d.comb += [
             self.o.valid.eq(control.valid & control.last),
             self.o.payload.low.eq(low),

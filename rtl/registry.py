@@ -380,6 +380,10 @@ _ALL = (
         latency="last operands of a sum to its lanes: 4 cycles",
         throughput="2 products a cycle",
         sizes=({"primitive": True}, {"lane_bits": 11, "mode": "8x2-sparse"}, {}),
+        proven=(
+            "each sum gives one output, in order, of its own items, under stalls",
+            _RULE,
+        ),
     ),
     Block(
         name="mac_array",
@@ -389,6 +393,62 @@ _ALL = (
         latency="last operands of the sums to their lanes: 4 cycles",
         throughput="2 `dsps` products a cycle",
         sizes=({"primitive": True}, {"dsps": 1, "lane_bits": 11}, {"dsps": 7, "lane_bits": 19}),
+    ),
+    Block(
+        name="sparse_selector",
+        description="2:4 selector: the activations of kept weights, for one token or two",
+        config="sim.blocks.sparse_selector:SparseSelectorConfig",
+        component="rtl.sparse_selector:SparseSelector",
+        latency="1 cycle",
+        throughput="2 activations a quad each cycle",
+        sizes=({}, {"quads": 1}, {"quads": 5}),
+        proven=(
+            "each item leaves once, in order, with the activations at its positions, under stalls",
+            _RULE,
+        ),
+    ),
+    Block(
+        name="group_dequant",
+        description="W2 group dequantizer: zero point, FP16 scale, sums over the groups of a row",
+        config="sim.blocks.group_dequant:GroupDequantConfig",
+        component="rtl.group_dequant:GroupDequant",
+        latency="last group of a row to its sum: 3 cycles",
+        throughput="a group a cycle, also of several tokens in turn",
+        sizes=({}, {"inputs": 4, "tokens": 2}, {"inputs": 20, "tokens": 7}),
+        proven=(
+            "each row gives one sum, in order, of its own token's groups, under stalls",
+            _RULE,
+        ),
+    ),
+    Block(
+        name="weight_unpacker",
+        description="weight unpacker: superblocks of packed weights to groups and their metadata",
+        config="sim.blocks.weight_unpacker:WeightUnpackerConfig",
+        component="rtl.weight_unpacker:WeightUnpacker",
+        latency="1 cycle",
+        throughput="a beat of memory a cycle; of 8 beats 7 are data (512, 128 and 18 bits)",
+        sizes=(
+            {},
+            {"beat_bits": 128},
+            {"beat_bits": 64, "group_bits": 32, "metadata_bits": 19},
+        ),
+        proven=(
+            "data leave once, in order, beside the metadata of their groups, under stalls",
+            _RULE,
+        ),
+    ),
+    Block(
+        name="w2a8kv4",
+        description="W2A8KV4 engine: 2:4 sparse W2 weights times activations of one token or many",
+        config="sim.blocks.w2a8kv4:W2A8KV4EngineConfig",
+        component="rtl.w2a8kv4:W2A8KV4Engine",
+        latency="a row's last step to its sums: 14 cycles",
+        throughput="vectors: a beat of dsps / 16 groups a cycle; matrices: one in 2 cycles a pair",
+        sizes=(
+            {},
+            {"dsps": 32, "lines": 6, "pairs": 1, "primitive": True},
+            {"dsps": 16, "lines": 23, "pairs": 3},
+        ),
     ),
     Block(
         name="kv4_dequant",

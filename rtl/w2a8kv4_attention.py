@@ -12,12 +12,12 @@ from rtl.attention_row import AttentionRow, BeatIssue, Drain, staged_tree
 from rtl.exp_block import BlockExponential
 from rtl.kv4_dequant import Kv4Dequantizer
 from rtl.kv_unpacker import token_layout
-from rtl.mac_array import DspArray, shared_layout
-from rtl.packed_mac import operand_layout
-from rtl.streams import require_power_of_two, stage
+from rtl.mac_array import DspArray
+from rtl.packed_mac import operand_layout, shared_layout
+from rtl.streams import fitted, require_power_of_two, stage
 from rtl.value_accumulate import ValueAccumulator
 from sim.blocks.kv4_dequant import CODE_BITS, MULTIPLIER_BITS, SHIFT_BITS
-from sim.blocks.packed_mac import LANE_BITS, MAC_LATENCY_CYCLES
+from sim.blocks.packed_mac import LANE_BITS, MAC_LATENCY_CYCLES, NIBBLE
 from sim.blocks.value_accumulate import OUTPUT_BITS
 from sim.blocks.w2a8kv4_attention import W2A8KV4AttentionConfig
 from workloads.errors import InputError
@@ -75,13 +75,14 @@ class W2A8KV4Attention(wiring.Component):
         for name in attention_ports(self.config):
             connect(m, flipped(getattr(self, name)), getattr(controller, name))
         operands = [controller.operands[place] for place in range(self.config.dsps)]
-        array = DspArray(m, controller.moves, controller.shared, operands, self.config.primitive)
+        primitive = self.config.primitive
+        array = DspArray(m, controller.moves, controller.shared, operands, primitive, (NIBBLE,))
         lows, highs = zip(*array.lanes(LANE_BITS), strict=True)
         m.d.comb += [
             controller.moves.eq(~controller.waits),
             controller.done.eq(array.valid & array.last),
-            controller.low.as_value().eq(Cat(*lows)),
-            controller.high.as_value().eq(Cat(*highs)),
+            controller.low.as_value().eq(Cat(*(fitted(lane, LANE_BITS) for lane in lows))),
+            controller.high.as_value().eq(Cat(*(fitted(lane, LANE_BITS) for lane in highs))),
         ]
         return m
 

@@ -36,7 +36,11 @@ _CORE = {"file": "rtl/core.py", "block": "core"}
 _FETCHER = {"file": "rtl/fetcher.py", "block": "fetcher"}
 _BUFFER = {"file": "rtl/line_buffer.py", "block": "line_buffer"}
 _MAC = {"file": "rtl/packed_mac.py", "block": "packed_mac"}
-_DEQUANT = {"file": "rtl/kv4_dequant.py", "block": "kv4_dequant"}
+_SELECTOR = {"file": "rtl/sparse_selector.py", "block": "sparse_selector"}
+_DEQUANT = {"file": "rtl/group_dequant.py", "block": "group_dequant"}
+_UNPACKER = {"file": "rtl/weight_unpacker.py", "block": "weight_unpacker"}
+_ENGINE = {"file": "rtl/w2a8kv4_linear.py", "block": "w2a8kv4"}
+_KV4 = {"file": "rtl/kv4_dequant.py", "block": "kv4_dequant"}
 _EXP = {"file": "rtl/exp_block.py", "block": "exp_block"}
 _ACCUMULATE = {"file": "rtl/value_accumulate.py", "block": "value_accumulate"}
 _ATTENTION = {"file": "rtl/w2a8kv4_attention.py", "block": "w2a8kv4_attention"}
@@ -341,8 +345,8 @@ MUTANTS = (
     ),
     Mutant(
         "packed_mac: a negative activation borrows nothing from the other",
-        original="Mux(mode == SPARSE, part.other, 0) - factor[-1]",
-        replacement="Mux(mode == SPARSE, part.other, factor[-1].replicate(8))",
+        original="above = other - factor[-1]",
+        replacement="above = Cat(other, factor[-1].replicate(8))",
         **_MAC,
     ),
     Mutant(
@@ -353,8 +357,8 @@ MUTANTS = (
     ),
     Mutant(
         "packed_mac: sums of two tokens start as those of bytes",
-        original="early[3:]]",
-        replacement="late[3:]]",
+        original="self._chosen(early[3:], halves)",
+        replacement="self._chosen(late[3:], halves)",
         **_MAC,
     ),
     Mutant(
@@ -373,22 +377,88 @@ MUTANTS = (
         size=0,
     ),
     Mutant(
+        "sparse_selector: the second kept weight of two tokens is taken for the first",
+        original="Mux(pair & second, positions[1], positions[0])",
+        replacement="Mux(second, positions[1], positions[0])",
+        **_SELECTOR,
+    ),
+    Mutant(
+        "sparse_selector: the other token is that of this one",
+        original="pair, there.word_select(two, ACTIVATION_BITS)",
+        replacement="pair, here.word_select(two, ACTIVATION_BITS)",
+        **_SELECTOR,
+    ),
+    Mutant(
+        "group_dequant: subnormal scales have the hidden bit",
+        original="normal = exponent.any()",
+        replacement="normal = exponent.any() | ~exponent.any()",
+        **_DEQUANT,
+    ),
+    Mutant(
+        "group_dequant: a zero point of 2 is taken for 1",
+        original="group.kept << 1",
+        replacement="group.kept",
+        **_DEQUANT,
+    ),
+    Mutant(
+        "group_dequant: a row begins with the sum of the one before",
+        original="Mux(first, 0, read.data.as_signed())",
+        replacement="read.data.as_signed()",
+        **_DEQUANT,
+    ),
+    Mutant(
+        "weight_unpacker: the last superblock has all its metadata beats",
+        original="(left <= enough)",
+        replacement="(left < enough)",
+        **_UNPACKER,
+    ),
+    Mutant(
+        "weight_unpacker: metadata wait for an item to leave",
+        original="have & (~in_data | advances(self.o))",
+        replacement="have & advances(self.o)",
+        **_UNPACKER,
+    ),
+    Mutant(
+        "w2a8kv4: both tokens of a pair get the sum of the second",
+        original="Mux(ahead, low, total) for low",
+        replacement="Mux(ahead, total, total) for low",
+        **_ENGINE,
+    ),
+    Mutant(
+        "w2a8kv4: activations of the first kept weights alone meet the zero point",
+        original="Mux(here.matrix, old, low)",
+        replacement="Mux(here.matrix, 0, low)",
+        **_ENGINE,
+    ),
+    Mutant(
+        "w2a8kv4: the next row begins with the group behind the last",
+        original="Mux(ends_row, asked.base, row_line + 1)",
+        replacement="row_line + 1",
+        **_ENGINE,
+    ),
+    Mutant(
+        "w2a8kv4: a command's last beat lets the next command wait",
+        original="command.ready.eq(~have | ends)",
+        replacement="command.ready.eq(~have)",
+        **_ENGINE,
+    ),
+    Mutant(
         "kv4_dequant: an argument that is cut instead of rounded",
         original="(doubled + 1) >> 1",
         replacement="doubled >> 1",
-        **_DEQUANT,
+        **_KV4,
     ),
     Mutant(
         "kv4_dequant: a subnormal scale with a leading one",
         original="return Cat(fraction, normal),",
         replacement="return Cat(fraction, 1),",
-        **_DEQUANT,
+        **_KV4,
     ),
     Mutant(
         "kv4_dequant: a shift that wraps where nothing is left",
         original="right > highest, highest",
         replacement="right > highest + 64, highest",
-        **_DEQUANT,
+        **_KV4,
     ),
     Mutant(
         "exp_block: a maximum that is rounded down",
