@@ -19,9 +19,10 @@ class AttentionRow:
     """The row under way, and the next one whose command and query wait.
 
     A query is loaded as soon as the row under way has multiplied its last keys. The next row begins
-    in the cycle behind that with `over`.
+    in the cycle behind that with `over`, or later when it may.
 
-    To be driven: `keys_over` and `over`: the row's last keys, its last values are multiplied.
+    To be driven: `may`: a row may begin; `keys_over` and `over`: the row's last keys, its last
+    values are multiplied.
 
     Attributes: `active`; `starts`: a row begins with the next cycle; `keys` of the row that does;
     `query`: codes by channel; `multiplier`, `shift`, `query_sum`, `final`: number of the row's last
@@ -30,6 +31,7 @@ class AttentionRow:
 
     def __init__(self, m: Module, config: W2A8KV4AttentionConfig, command: Any, query: Any) -> None:
         self.keys_over, self.over = Signal(name="keys_over"), Signal(name="row_over")
+        self.may = Signal(name="row_may")
         self.starts, self.active = Signal(name="row_starts"), Signal(name="row_active")
         self.multiplier = Signal(MULTIPLIER_BITS, name="row_multiplier")
         self.shift = Signal(signed(SHIFT_BITS), name="row_shift")
@@ -47,7 +49,7 @@ class AttentionRow:
         m.d.comb += [
             command.ready.eq(~have),
             query.ready.eq(have & free & (loaded != QUERY_BEATS)),
-            self.starts.eq((loaded == QUERY_BEATS) & (~self.active | self.over)),
+            self.starts.eq(self.may & (loaded == QUERY_BEATS) & (~self.active | self.over)),
         ]
         with m.If(command.valid & command.ready):
             m.d.sync += [have.eq(1), waiting.eq(command.payload), loaded.eq(0)]

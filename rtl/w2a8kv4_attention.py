@@ -80,6 +80,7 @@ class W2A8KV4Attention(wiring.Component):
         lows, highs = zip(*array.lanes(LANE_BITS), strict=True)
         m.d.comb += [
             controller.moves.eq(~controller.waits),
+            controller.grant.eq(1),
             controller.done.eq(array.valid & array.last),
             controller.low.as_value().eq(Cat(*(fitted(lane, LANE_BITS) for lane in lows))),
             controller.high.as_value().eq(Cat(*(fitted(lane, LANE_BITS) for lane in highs))),
@@ -92,7 +93,9 @@ class AttentionController(wiring.Component):
 
     `operands` and what they share (`shared`) are for a `DspArray`, which shall move in cycles with
     `moves`, at most when `waits` is low: a result that the array holds is not taken then. `done`,
-    `low` and `high` are the array's: it holds sums that ended, and their lanes.
+    `low` and `high` are the array's: it holds sums that ended, of this controller, and their lanes.
+    A row begins only with `grant`, and gives operands only while it is `active`, so that an owner
+    with other uses for the array lets it change hands.
     """
 
     def __init__(self, config: W2A8KV4AttentionConfig) -> None:
@@ -110,6 +113,8 @@ class AttentionController(wiring.Component):
                 "operands": Out(data.ArrayLayout(operand_layout(), config.dsps)),
                 "shared": Out(shared_layout()),
                 "waits": Out(1),
+                "grant": In(1),
+                "active": Out(1),
                 "moves": In(1),
                 "done": In(1),
                 "low": In(lanes),
@@ -133,6 +138,8 @@ class AttentionController(wiring.Component):
         values_wait = values & ~sums.free
         score = self._scores(m, result)
         m.d.comb += [
+            row.may.eq(self.grant),
+            self.active.eq(row.active),
             sums.loads.eq(values & self.moves),
             self.waits.eq(values_wait | (score.there & ~(self.tokens.valid & dequant.i.ready))),
         ]
