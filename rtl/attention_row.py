@@ -19,9 +19,10 @@ class AttentionRow:
     """The row under way, and the next one whose command and query wait.
 
     A query is loaded as soon as the row under way has multiplied its last keys. The next row begins
-    in the cycle behind that with `over`.
+    in the cycle behind that with `over`, or later.
 
-    To be driven: `keys_over` and `over`: the row's last keys, its last values are multiplied.
+    To be driven: `keys_over` and `over`: the row's last keys, its last values are multiplied. A row
+    begins in cycles with `may_start`.
 
     Attributes: `active`; `starts`: a row begins with the next cycle; `keys` of the row that does;
     `query`: codes by channel; `multiplier`, `shift`, `query_sum`, `final`: number of the row's last

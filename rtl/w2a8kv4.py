@@ -10,6 +10,7 @@ from amaranth.lib.wiring import connect, flipped
 
 from rtl.mac_array import DspArray
 from rtl.packed_mac import operand_layout, shared_layout
+from rtl.streams import fitted
 from rtl.w2a8kv4_attention import AttentionController, attention_ports
 from rtl.w2a8kv4_linear import LANE_BITS, LinearController, linear_ports
 from sim.blocks.packed_mac import LANE_BITS as ATTENTION_LANE_BITS
@@ -88,7 +89,7 @@ class W2A8KV4Engine(wiring.Component):
         for half, bits in ((linear, LANE_BITS), (attention, ATTENTION_LANE_BITS)):
             lows, highs = zip(*array.lanes(bits), strict=True)
             m.d.comb += [
-                half.low.as_value().eq(Cat(*lows)),
-                half.high.as_value().eq(Cat(*highs)),
+                half.low.as_value().eq(Cat(*(fitted(lane, bits) for lane in lows))),
+                half.high.as_value().eq(Cat(*(fitted(lane, bits) for lane in highs))),
             ]
         return m

@@ -14,7 +14,7 @@ from rtl.kv4_dequant import Kv4Dequantizer
 from rtl.kv_unpacker import token_layout
 from rtl.mac_array import DspArray
 from rtl.packed_mac import operand_layout, shared_layout
-from rtl.streams import require_power_of_two, stage
+from rtl.streams import fitted, require_power_of_two, stage
 from rtl.value_accumulate import ValueAccumulator
 from sim.blocks.kv4_dequant import CODE_BITS, MULTIPLIER_BITS, SHIFT_BITS
 from sim.blocks.packed_mac import LANE_BITS, MAC_LATENCY_CYCLES, NIBBLE
@@ -88,8 +88,8 @@ class W2A8KV4Attention(wiring.Component):
             controller.moves.eq(~controller.waits),
             controller.may_start.eq(1),
             controller.done.eq(array.valid & array.last),
-            controller.low.as_value().eq(Cat(*lows)),
-            controller.high.as_value().eq(Cat(*highs)),
+            controller.low.as_value().eq(Cat(*(fitted(lane, LANE_BITS) for lane in lows))),
+            controller.high.as_value().eq(Cat(*(fitted(lane, LANE_BITS) for lane in highs))),
         ]
         return m
 
