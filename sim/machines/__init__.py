@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from sim.machines.a3 import A3
+from sim.machines.accllm import AccLlm
 from sim.machines.base import BareMachine
 from sim.machines.dense import Dense
 from sim.machines.mnnfast import MnnFast
@@ -26,6 +27,7 @@ _ALL: tuple[type[BareMachine], ...] = (
     A3,
     MnnFast,
     Dense,
+    AccLlm,
 )
 MACHINES: dict[str, type[BareMachine]] = {machine.name: machine for machine in _ALL}
 """The only list of machines: name -> configuration class."""

@@ -91,7 +91,7 @@ class BareMachine(Config):
     @property
     @abstractmethod
     def exploits(self) -> frozenset[str]:
-        """Kinds of sparsity, as in the `sparsity` table, that the machine leaves out of its work."""
+        """Kinds of sparsity, as the `sparsity` table has them, that are left out of the work."""
 
     @property
     @abstractmethod

@@ -8,6 +8,7 @@ prefill attention is causal, banded by the window, and whole blocks of 64 keys a
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,8 +35,10 @@ class Attention:
     keys: IntArray  # of the widest head, as the machine attends
     keys_dense: IntArray
     scores: IntArray  # keys summed over heads, of one query that sees all of them
+    scores_offered: IntArray  # the same with the window that the trace offers
     scores_dense: IntArray
     kv_scores: IntArray  # keys summed over KV heads
+    kv_scores_offered: IntArray
     kv_scores_dense: IntArray
     window: IntArray  # keys of a query at most in a prefill; 0: all before it
     sinks: IntArray  # of them the first tokens
@@ -54,11 +57,11 @@ def group_key(sequence: IntArray, step: IntArray, layer: IntArray, sizes: tuple[
 def read_attention(trace: Trace, window: bool, sizes: tuple[int, int]) -> Attention:
     """Sum up the heads of each layer. Only the window of sinks and recent tokens is exploited."""
     column = {name: trace.array("attention", name) for name in _COLUMNS}
-    table = trace.tables["attention"]
-    recent = pc.equal(table["kv_policy"], "sink_recent").combine_chunks()
-    limited = np.asarray(recent) & column["alive"]
-    where = [column[name].astype(np.int64) for name in ("sequence", "step", "layer")]
-    key = group_key(*where, sizes)
+    limited = has_window(trace) & column["alive"]
+    sequence, step, layer = (
+        column[name].astype(np.int64) for name in ("sequence", "step", "layer")
+    )
+    key = group_key(sequence, step, layer, sizes)
     starts = _starts(key)
     dense = column["keys_dense"].astype(np.int64)
     offered = np.where(limited & (column["queries_dense"] == 1), column["keys"], dense)
@@ -79,8 +82,12 @@ def read_attention(trace: Trace, window: bool, sizes: tuple[int, int]) -> Attent
         keys=_reduce(np.maximum, keys, starts),
         keys_dense=_reduce(np.maximum, dense, starts),
         scores=_reduce(np.add, keys, starts),
+        scores_offered=_reduce(np.add, offered, starts),
         scores_dense=_reduce(np.add, dense, starts),
         kv_scores=_reduce(np.add, kv_keys, kv_group),
+        kv_scores_offered=_reduce(
+            np.add, np.maximum.reduceat(offered, kv_starts) if len(keys) else keys, kv_group
+        ),
         kv_scores_dense=_reduce(np.add, dense[kv_starts], kv_group),
         window=band if window else np.zeros_like(band),
         sinks=of_first["sink_tokens"],
@@ -93,6 +100,13 @@ _COLUMNS = (
     "sequence", "step", "layer", "kv_head", "alive", "queries_dense", "keys_dense", "keys",
     "head_dim", "k_bits", "v_bits", "k_lsb_bits", "v_lsb_bits", "sink_tokens", "recent_tokens",
 )  # fmt: skip
+
+
+def has_window(trace: Trace) -> BoolArray:
+    """Tell of each head whether its cache is limited to sinks and recent tokens."""
+    policy = trace.tables["attention"]["kv_policy"]
+    flags: BoolArray = pc.equal(policy, "sink_recent").to_numpy()
+    return flags
 
 
 def _starts(*columns: IntArray) -> IntArray:
@@ -149,6 +163,16 @@ def band_of(
     of_sinks = min(-(-sinks // BLOCK_TOKENS), low // BLOCK_TOKENS) if window else 0
     read = own - low // BLOCK_TOKENS + of_sinks
     return Band(stop - start, read + in_own, read)
+
+
+@lru_cache
+def tokens_read(queries: int, keys: int, window: int, sinks: int, token_tile: int) -> int:
+    """Return the tokens whose K and V one head reads from memory in a prefill."""
+    bands = (
+        band_of(queries, keys, window, sinks, token_tile, tile)
+        for tile in range(-(-queries // token_tile))
+    )
+    return sum(band.read * BLOCK_TOKENS for band in bands if band)
 
 
 def kv_beats(form: KvFormat, channels: int, tokens: IntArray) -> IntArray:

@@ -245,9 +245,10 @@ class _Layer:
         """Return them: pairs of tiles, stage by stage, then the products of one token."""
         stages = self._stages(self._several)
         for pair in range(0, self._tiles, 2):
-            done = {tile: -1 for tile in range(pair, min(pair + 2, self._tiles))}
+            tiles = range(pair, min(pair + 2, self._tiles))
+            done = dict.fromkeys(tiles, -1)
             for number, stage in enumerate(stages):
-                for tile in done:
+                for tile in tiles:
                     done[tile] = self._add(stage, tile, done[tile], spills=number == 0)
         for stage in self._stages(self._single):
             self._add(stage, 0, len(self._ops) - 1, spills=False)
@@ -305,12 +306,10 @@ class _Layer:
             kernel.LATENCY: int(maker.costs.latency_cycles(rows.n[row : row + 1], one)[0]),
         }
         if spills:
-            moved = design.spill_bytes * tokens
+            moved = design.spill_bytes * int(rows.k[row]) * tokens
             fields[kernel.SPILL] = int(np.ceil(moved / design.spill_bytes_per_cycle))
         tensor = OF_HEAD if place == HEAD else W
-        self._moved.append(
-            (len(self._ops), tensor, int(maker.bits[kind]), int(maker.beats[kind]))
-        )
+        self._moved.append((len(self._ops), tensor, int(maker.bits[kind]), int(maker.beats[kind])))
         self._push(fields, place, int(maker.macs[kind]) * tokens, depends)
 
     def _add_attention(self, tile: int, depends: int) -> None:

@@ -43,6 +43,8 @@ class Product(NamedTuple):
 class Stored:
     """A matrix in memory, and what multiplying with it takes."""
 
+    weight_bits: int  # of a code
+    share: float  # of the weights that are stored and multiplied
     useful_bits: int  # codes, indices and metadata
     beats: int  # as it is streamed
     multiplications: int  # for one token
@@ -68,7 +70,7 @@ class Design:
     runs_ahead: bool  # fetches pass the end of an operator
     whole_tiles: bool  # the engine waits for the last beat of a tile
     separate_operators: bool  # each operator waits for the one before, also on the same input
-    spill_bytes: int  # of one token between two layers of a prefill, in the second memory
+    spill_bytes: int  # of an input channel of a prefill's token, between two layers, in DDR
     spill_bytes_per_cycle: float
     channel_bytes: int  # capacity of a pseudo-channel
 

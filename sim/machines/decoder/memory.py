@@ -19,7 +19,7 @@ from workloads.packed import BEAT_BYTES
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
-INTERVALS = 32
+INTERVALS = 16
 """Refresh intervals of the stretch over which a rate is taken."""
 
 PORT_CYCLES = 20
@@ -80,7 +80,7 @@ def _run(dram: DramSpec, clock_hz: float, beats: IntArray) -> Stream:
     last = first + INTERVALS * one.n_refi
     moved = int(((done > first) & (done <= last)).sum()) // one.pseudo_channels // per_beat
     clocks_per_cycle = Fraction(1e9 / dram.t_ck_ns / clock_hz).limit_denominator(1000)
-    cycles = Fraction((last - first)) / clocks_per_cycle
+    cycles = Fraction(last - first) / clocks_per_cycle
     rate = min(Fraction(moved) / cycles, Fraction(1))
     counters = model.counters
     return Stream(

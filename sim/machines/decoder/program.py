@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from sim.machines.decoder import kernel
 from sim.machines.decoder.attention import (
     Attention,
     group_key,
@@ -88,7 +87,8 @@ def _read_rows(
     order = np.lexsort((column["expert"], places, key))
     order = order[column["m_dense"][order] > 0]
     traits = pd.DataFrame({"operator": operator} | {name: column[name] for name in _TRAITS})
-    kind = traits.iloc[order].groupby(list(traits), sort=False).ngroup().to_numpy()
+    numbers = traits.iloc[order].groupby(list(traits), sort=False).ngroup()
+    kind: IntArray = numbers.to_numpy().astype(np.int64)
     products, kinds = [], []
     for row in order[np.unique(kind, return_index=True)[1]].tolist():
         word = words[operator[row]]
