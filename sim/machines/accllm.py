@@ -155,6 +155,7 @@ class AccLlm(DecoderMachine):
             weight_channels=self.weight_channels,
             kv_channels=32 if shared else 32 - self.weight_channels,
             shared=shared,
+            striped_heads=False,
             weights=weight_stream(self.dram, self.clock_hz),
             kv=kv_stream(self.dram, self.clock_hz, block),
             slots=self.buffers.banks * self.buffers.bank_beats // _TILE_LINES,

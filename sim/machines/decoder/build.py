@@ -146,14 +146,13 @@ class _Decode(_Maker):
         dim, heads, kv_heads = a.head_dim[own], a.heads[own], a.kv_heads[own]
         fields = np.zeros((kernel.FIELDS, len(dim)), np.int64)
         bits, beats = (np.zeros((len(TENSORS), len(dim)), np.int64) for _ in range(2))
-        rounds = -(-kv_heads // design.kv_channels)
         for low_dim, width in {*zip(a.bits[own].tolist(), dim.tolist(), strict=True)}:
             at = np.flatnonzero((a.bits[own] == low_dim) & (dim == width))
             form = costs.forms.of(low_dim)
             of_head = kv_beats(form, width, a.keys[own][at])
             new = kv_block(form, width, 1).beats
-            fields[kernel.LINES, at] = rounds[at] * of_head.sum(0)
-            fields[kernel.WRITES, at] = rounds[at] * new
+            fields[kernel.LINES, at] = design.kv_lines(of_head.sum(0), kv_heads[at])
+            fields[kernel.WRITES, at] = design.kv_lines(np.full(len(at), new), kv_heads[at])
             vector = form.vector_bits(width)
             bits[K, at] = bits[V, at] = a.kv_scores[own][at] * vector
             bits[NEW, at] = 2 * kv_heads[at] * vector
@@ -322,9 +321,9 @@ class _Layer:
             return
         form = maker.costs.forms.of(int(a.bits[at]))
         block = kv_block(form, dim)
-        rounds = -(-kv_heads // design.kv_channels)
         new = kv_beats(form, dim, np.array([band.tokens], np.int64))[:, 0]
-        lines = rounds * band.read * block.beats
+        alone = np.array([kv_heads], np.int64)
+        lines = int(design.kv_lines(np.array([band.read * block.beats]), alone)[0])
         scores = heads * band.tokens * band.blocks * BLOCK_TOKENS
         engine = maker.costs.tile_cycles(scores, dim)
         shape = (np.array([dim], np.int64), np.array([heads], np.int64), band.tokens)
@@ -336,7 +335,7 @@ class _Layer:
             kernel.WORK: max(engine, -(-lines // design.buffer_beats_per_cycle)),
             kernel.WAIT: int(maker.costs.attention_wait_cycles(*shape)[0]),
             kernel.LATENCY: int(maker.costs.attention_latency_cycles(*shape)[0]),
-            kernel.WRITES: rounds * int(new.sum()),
+            kernel.WRITES: int(design.kv_lines(np.array([new.sum()]), alone)[0]),
         }
         vector = form.vector_bits(dim)
         read = kv_heads * band.read

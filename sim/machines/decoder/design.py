@@ -60,6 +60,7 @@ class Design:
     weight_channels: int
     kv_channels: int
     shared: bool  # weights and KV cache share the channels
+    striped_heads: bool  # a head's blocks lie in all KV channels, else in one
     weights: Stream
     kv: Stream
     slots: int  # tiles that a weight or KV buffer holds
@@ -74,10 +75,13 @@ class Design:
     spill_bytes_per_cycle: float
     channel_bytes: int  # capacity of a pseudo-channel
 
-    @property
-    def weight_bytes_per_cycle(self) -> float:
-        """Steady bandwidth of the weights."""
-        return self.weight_channels * BEAT_BYTES * self.weights.efficiency
+    def kv_lines(self, beats: IntArray, kv_heads: IntArray) -> IntArray:
+        """Return the lines of `kv_heads` heads that have `beats` beats each."""
+        if self.striped_heads:
+            striped: IntArray = -(-beats * kv_heads // self.kv_channels)
+            return striped
+        in_turn: IntArray = -(-kv_heads // self.kv_channels) * beats
+        return in_turn
 
 
 class KvBlock(NamedTuple):

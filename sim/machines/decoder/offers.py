@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -96,7 +96,7 @@ def offers_table(trace: Trace, work: Work, costs: Costs, exploits: frozenset[str
     """
     order = sorted(KINDS, key=lambda kind: (kind not in exploits, KINDS.index(kind)))
     dense = amounts(work, costs, frozenset(), offered=True)
-    rows = []
+    rows: list[dict[str, Any]] = []
     before, machine_before = dense, dense
     climbed: list[str] = []
     for kind in order:
@@ -119,10 +119,11 @@ def offers_table(trace: Trace, work: Work, costs: Costs, exploits: frozenset[str
                 }
             )
         before, machine_before = after, machine
-    return pd.concat([pd.DataFrame(rows), _others(trace, rows)], ignore_index=True)
+    parts: list[pd.DataFrame] = [pd.DataFrame(rows), *_others(trace, rows)]
+    return pd.concat(parts, ignore_index=True)
 
 
-def _others(trace: Trace, rows: list[dict[str, object]]) -> pd.DataFrame:
+def _others(trace: Trace, rows: list[dict[str, Any]]) -> list[pd.DataFrame]:
     """Return the kinds of `sim.operations` that rows without a window offer."""
     table = trace.tables["attention"]
     windowed = has_window(trace)
@@ -137,10 +138,10 @@ def _others(trace: Trace, rows: list[dict[str, object]]) -> pd.DataFrame:
         pruned |= c[name] < 1
     pruned |= (c["keys"] < c["keys_dense"]) & ~windowed
     if not pruned.any():
-        return pd.DataFrame()
+        return []
     kept = table.filter(pa.array(~windowed))
     others = sparsity_table(Trace(trace.header, trace.tables | {"attention": kept}), (), DENSE_BITS)
     others = others[(others["kind"] != "precision")].copy()
     dense = {row["quantity"]: row["dense"] for row in rows}
     others["dense"] = others["quantity"].map(dense)
-    return others
+    return [others]

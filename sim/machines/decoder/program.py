@@ -136,8 +136,9 @@ def _check_capacity(work: Work, costs: Costs, layers: int) -> None:
     worst = int(np.argmax(tokens * attention.kv_heads))
     form = costs.forms.of(int(attention.bits[worst]))
     of_head = int(kv_beats(form, int(attention.head_dim[worst]), tokens[worst : worst + 1]).sum())
-    in_channel = -(-int(attention.kv_heads[worst]) * layers // design.kv_channels)
-    cache = in_channel * design.kv_channels * of_head * BEAT_BYTES
+    heads = attention.kv_heads[worst : worst + 1] * layers
+    lines = int(design.kv_lines(np.array([of_head]), heads)[0])
+    cache = lines * design.kv_channels * BEAT_BYTES
     room = design.kv_channels * design.channel_bytes - (weights if design.shared else 0)
     if cache > room:
         raise InputError(
