@@ -119,9 +119,8 @@ def _points(axes: Axes, points: list[Point], colour: str, marker: str) -> None:
         x, y = (float(np.mean([point[at] for point in group])) for at in (1, 2))
         for point in group:
             axes.plot(point.intensity, point.gops, marker, color=colour, markersize=8, zorder=3)
-        axes.annotate(", ".join(point.name for point in group), (x, y), ha="center",
-                      xytext=(0, -17), textcoords="offset points", color=BUSY,
-                      fontsize=9.5)  # fmt: skip
+        axes.annotate(", ".join(point.name for point in group), (x, y), xytext=(8, -14),
+                      textcoords="offset points", color=BUSY, fontsize=9.5)  # fmt: skip
 
 
 def together(points: list[Point]) -> list[list[Point]]:
