@@ -140,6 +140,7 @@ class AccLlm(DecoderMachine):
             "Weights of at most as many bits as `weights` are stored so, all others in 8 bits "
             "with a scale for each row; K and V likewise. Activations have 8 bits.",
             "Nonlinear passes read a vector once; their lanes and all latencies are estimates.",
+            "Blocks of 64 tokens of a head lie in one pseudo-channel; heads go round the channels.",
             *DECODER_FIDELITY,
         )
 

@@ -120,6 +120,13 @@ def comparison(lab: Lab) -> list[Claim]:
         ("flightllm-u280 at 512 keys", "token/s", 52.7, rates[512], RIVAL_NOTE, _BOARD),
         ("flightllm-u280 as its paper has it", "token/s", RIVAL_RATE, rates[512],
          f"about 55, context not stated; 512 keys; {RIVAL_NOTE}", _RIVAL_PAPER),
+        *(
+            (f"four cores, prefill of {tokens} tokens", "ms", published,
+             lab.run(f"flightllm prefill {tokens}", RIVAL, {"cores": 4}).row["latency_ns"] * 1e-6,
+             "flightllm-u280 with four cores, as on a VHK158: bound by the multipliers, the other "
+             "card's memory does not matter", "FlightLLM's released profile of a VHK158")
+            for tokens, published in ((128, 289.9), (512, 1181.4))
+        ),
         ("throughput of accllm-u280 over flightllm-u280", "times", 2.98, gain,
          "both at 512 keys, both simulated; the paper compares its simulation with FlightLLM's "
          "published board figure", _ABSTRACT),

@@ -36,6 +36,10 @@ def traces() -> dict[str, Callable[[], Trace]]:
         made[step(keys, window=False)] = partial(_step, keys, recent=None)
     for keys in (128, 512):
         made[f"flightllm {keys}"] = partial(_step, keys, **RIVAL_FORMAT)
+    for tokens in (128, 512):
+        made[f"flightllm prefill {tokens}"] = partial(
+            decoder_trace, LLAMA, tokens, 0, **RIVAL_FORMAT
+        )
     for tokens in PROMPTS:
         made[f"prefill {tokens}"] = partial(decoder_trace, LLAMA, tokens, 0)
     for operator in OPERATORS:

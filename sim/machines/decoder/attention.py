@@ -131,7 +131,7 @@ def causal_scores(queries: IntArray, keys: IntArray, window: IntArray) -> IntArr
         keys: tokens there are.
         window: keys of a query at most; 0: no limit.
     """
-    limit = np.where(window > 0, np.minimum(window, keys), keys)
+    limit = np.where(window > 0, window, keys)
     before = keys - queries  # keys that the first query has besides its own
     rising = np.clip(limit - before, 0, queries)  # queries that see fewer than the limit
     rises = rising * before + rising * (rising + 1) // 2

@@ -117,7 +117,6 @@ class _Decode(_Maker):
         same = self.same_input(place, key)
         base = np.maximum.accumulate(np.where(same, 0, np.arange(len(place))))
         fields[kernel.DEPENDS] = base + first_operator - 1
-        fields[kernel.WAIT] = fields[kernel.WAIT][base]
         step = key // self.work.sizes[1]
         begins = np.append(True, step[1:] != step[:-1])[base]
         fields[kernel.WAIT] += np.where(begins, self.design.token_latency_cycles, 0)

@@ -25,8 +25,8 @@ access is published."""
 DECODER_FIDELITY = (
     "Operators run in order; a max-plus recurrence over tiles gives when each is fetched and "
     "multiplied. Weights and KV cache run ahead only as far as their buffers hold.",
-    "A decode step reads its whole KV cache and writes the new K and V (read and write at one "
-    "rate, no turnaround; a read does not wait for a write of the same step). A head's blocks of 64 tokens lie in one pseudo-channel.",
+    "A decode step reads its whole KV cache and writes the new K and V: both at one rate, no "
+    "turnaround, and a read does not wait for a write of the same step.",
     "Attention of a prefill is causal: diagonal blocks are computed whole. A weight is read once "
     "for each tile of tokens; what cannot stay on chip goes through DDR4 in time, not in the "
     "traffic and energy tables.",
