@@ -229,7 +229,7 @@ def report(
 
 @command
 def reproduce(
-    paper: Annotated[str, typer.Argument(metavar="spatten")],
+    paper: Annotated[str, typer.Argument(metavar="spatten|accllm")],
     out: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="Default: runs/reproduce-PAPER.")
     ] = None,

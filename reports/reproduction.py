@@ -13,11 +13,18 @@ import pandas as pd
 
 from reports import words
 from reports.console import Phases
+from reports.experiments.picture import Plan
 from workloads.config import unknown_name
 from workloads.errors import InputError
 
-PAPERS = {"spatten": "reports.experiments.spatten"}
-"""Name on the command line -> module with its experiments."""
+PAPERS = {"spatten": "reports.experiments.spatten", "accllm": "reports.experiments.accllm"}
+"""Name on the command line -> module with its experiments.
+
+A module has TITLE, PAPER, EXPERIMENTS (name -> function of the laboratory), NOT_SIMULATED, MACHINES
+(whose fidelity the page shows), WITHOUT_FILES (what it says where the authors' files are not at
+hand), `make_lab(files)`, `pictures(table, lab)` and `differences()`, a table under
+DIFFERENCES_TITLE.
+"""
 
 
 class Reproduction(NamedTuple):
@@ -37,14 +44,12 @@ def reproduce(paper: str, out: Path, files: Path | None, *, visible: bool) -> Re
         visible: whether progress is shown on a terminal.
 
     Raises:
-        InputError: an unknown paper, or a folder without workload files.
+        InputError: an unknown paper, a folder without workload files, or for a paper without any.
     """
     from reports.experiments.claim import claim_table
 
     if paper not in PAPERS:
         raise InputError(unknown_name("paper", paper, PAPERS))
-    if files is not None and not any(files.glob("*.csv")):
-        raise InputError(f"traces {files} must be a folder with SpAtten workload files (*.csv)")
     module = import_module(PAPERS[paper])
     lab = module.make_lab(files)
     claims: list[Any] = []
@@ -92,12 +97,13 @@ def _page(
         version=version("prunesim"),
         headline=headline(table),
         close=words.percent(CLOSE),
-        has_files=files is not None,
-        pictures=_pictures(table, out / "figures"),
+        without_files="" if files is not None else module.WITHOUT_FILES,
+        pictures=_pictures(module.pictures(table, lab), out / "figures"),
         sections=sections,
-        differences=_differences(),
+        differences_title=module.DIFFERENCES_TITLE,
+        differences=module.differences(),
         not_simulated=module.NOT_SIMULATED,
-        fidelity=[(name, kind().fidelity) for name, kind in MACHINES.items()],
+        fidelity=[(name, MACHINES[name]().fidelity) for name in module.MACHINES],
         columns=COLUMNS,
         command=shlex.join(["prunesim", *sys.argv[1:]]),
         runs=lab.runs,
@@ -112,76 +118,18 @@ def _row(row: dict[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _differences() -> Any:
-    from reports.summary import TextTable
-    from sim.machines.differences import DIFFERENCES
-
-    rows = [
-        [
-            d.number,
-            d.field or "",
-            "" if d.field is None else str(d.default),
-            ", ".join(str(value) for value in d.alternatives),
-            d.sentence,
-        ]
-        for d in DIFFERENCES
-    ]
-    columns = ["", "field of spatten", "default", "alternatives", "what it is about"]
-    return TextTable(columns, rows, [False] * 5)
-
-
-def _pictures(table: pd.DataFrame, folder: Path) -> list[Any]:
-    from reports.experiments import figures
+def _pictures(plans: list[Plan], folder: Path) -> list[Any]:
     from reports.figures.style import save, svg
     from reports.html import Picture, inline
 
     folder.mkdir(parents=True, exist_ok=True)
-    ratios = figures.compared(table)["ratio"]
-    plans = [
-        ("ratios", "Ours over published", figures.draw_ratios, len(ratios) > 0,
-         f"The median ratio is {words.number(float(ratios.median()))}.",
-         "One dot for each published value; the green band is 15 % on both sides."),
-        ("breakdown", "What each step of the design buys on GPT-2", figures.draw_breakdown,
-         len(figures.steps(table)) > 0, _breakdown_sentence(figures.steps(table)),
-         "Each bar: how many times faster than the step before; pruning alone runs with a serial "
-         "top-k engine."),
-        ("curves", "Two sizes of the design", figures.draw_curves,
-         len(figures.points(table, figures.LANES)) > 0, _curve_sentence(table),
-         "GPT-2 Small at the ratios of the authors' file; dashed: the paper's choice."),
-    ]  # fmt: skip
     pictures = []
-    for name, title, draw, has_rows, takeaway, caption in plans:
-        if not has_rows:
-            continue
-        figure = draw(table)
-        save(figure, folder / f"{name}.png")
+    for plan in plans:
+        figure = plan.draw()
+        save(figure, folder / f"{plan.name}.png")
         figure.set_layout_engine("none")
         drawing = svg(figure)
-        (folder / f"{name}.svg").write_bytes(drawing)
-        pictures.append(Picture(name, title, takeaway, caption, inline(drawing.decode(), name)))
+        (folder / f"{plan.name}.svg").write_bytes(drawing)
+        shown = inline(drawing.decode(), plan.name)
+        pictures.append(Picture(plan.name, plan.title, plan.takeaway, plan.caption, shown))
     return pictures
-
-
-def _breakdown_sentence(steps: pd.DataFrame) -> str:
-    parts = [
-        f"{row['quantity'].lstrip('+= ')}: {words.number(row['ours'])} against "
-        f"{words.number(row['published'])} times"
-        for row in steps.to_dict("records")
-        if row["quantity"].startswith(("=", "dedicated"))
-    ]
-    return _sentence(parts)
-
-
-def _curve_sentence(table: pd.DataFrame) -> str:
-    said = table[table["verdict"].isin(["holds", "fails"])]
-    return _sentence(
-        [
-            f"{row['quantity'].partition(':')[0]}: {row['verdict']}"
-            for row in said.to_dict("records")
-        ]
-    )
-
-
-def _sentence(parts: list[str]) -> str:
-    text = "; ".join(parts)
-    return text[:1].upper() + text[1:] + "."

@@ -214,6 +214,9 @@ def area_table(run: RunData) -> TextTable:
     lines = []
     for machine in run.machines:
         own = table[table["machine"] == machine]
+        if own.empty:
+            lines.append([machine, "none", "-", "", "an FPGA: its parts have no area of their own"])
+            continue
         for component, parts in own.groupby("component", sort=False):
             lines.append(
                 [

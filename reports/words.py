@@ -109,3 +109,9 @@ METRICS = {
 def metric(name: str) -> str:
     short = name.removeprefix("accuracy_")
     return METRICS.get(short, short.replace("_", " "))
+
+
+def sentence(parts: list[str]) -> str:
+    """Return one sentence of parts, with a capital and a full stop."""
+    text = "; ".join(parts)
+    return text[:1].upper() + text[1:] + "."

@@ -41,7 +41,7 @@ ROW_COLUMNS: dict[str, str] = {
     "dram_gb_per_s": "transferred bytes / latency, 1e9 B/s",
     "energy_pj": "total energy",
     "power_w": "energy over latency",
-    "area_mm2": "cells and RAM macros of the machine at 40 nm, nothing placed",
+    "area_mm2": "cells and RAM macros of the machine at 40 nm, nothing placed; empty: an FPGA",
     "topk_data": "recorded: selectors saw the trace's scores; drawn: seeded random ranks; none",
     "ideal": "names of idealised parts, comma separated; empty: none",
 }
@@ -65,7 +65,7 @@ TABLE_COLUMNS: dict[str, dict[str, str]] = {
         "cycles": "cycles in that state; the states of one unit add up to the run's cycles",
     },
     "traffic": {
-        "tensor": "Q, K or V",
+        "tensor": "Q, K, V, W (weights), head (the output layer's), X (inputs), new KV (written)",
         "plane": "MSB (fetched first) or LSB (fetched on demand)",
         "useful_bytes": "bytes of the rows that were asked for",
         "transferred_bytes": "bytes moved: whole DRAM transactions",
@@ -96,7 +96,7 @@ TABLE_COLUMNS: dict[str, dict[str, str]] = {
         "estimate": "true: the constant is an estimate",
     },
     "sparsity": {
-        "kind": "token, head, local value, precision ...",
+        "kind": "token, head, local value, precision, window, weight pattern ...",
         "quantity": "multiplications or DRAM bytes",
         "dense": "amount without any pruning",
         "offered": "amount this kind alone removes according to the trace",

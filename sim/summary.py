@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
+from sim.dram.model import Counters
 from sim.energy.hardware import ADDRESS_BITS
-from sim.machines.base import BareMachine, Record
 from sim.operations import Operations, dense_multiplications, plane_bytes
 from workloads.trace import Trace
+
+if TYPE_CHECKING:
+    from sim.machines.base import BareMachine, HeadMachine, Record
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
 
 
-def layer_table(trace: Trace, machine: BareMachine, operations: Operations, record: Record) -> Any:
+def layer_table(trace: Trace, machine: HeadMachine, operations: Operations, record: Record) -> Any:
     """Return the `layers` table without its energy."""
     ops = operations
     first = np.searchsorted(ops.group, np.arange(int(ops.group[-1]) + 1))
@@ -32,14 +36,14 @@ def layer_table(trace: Trace, machine: BareMachine, operations: Operations, reco
     )
     layers = work.groupby("layer").sum()
     layers.insert(0, "cycles", pd.Series(spent).groupby(ops.layer[first]).sum())
-    alive = _alive(trace)
+    alive = alive_table(trace)
     for position, name in enumerate(alive.columns):
         layers.insert(1 + position, name, alive[name])
     return layers.reset_index()
 
 
 def event_table(
-    machine: BareMachine, operations: Operations, record: Record, layers: pd.DataFrame
+    machine: HeadMachine, operations: Operations, record: Record, layers: pd.DataFrame
 ) -> pd.DataFrame:
     """Return the `events` table: counts of each layer.
 
@@ -58,8 +62,8 @@ def event_table(
     for event in ("address_crossbar_bit", "address_fifo_bit"):
         by_layer[event] = addresses
     counters = record.dram.counters
-    by_layer["dram_activate"] = _share_out(int(counters.activates.sum()), moved)
-    by_layer["dram_refresh"] = _share_out(int(counters.refreshes.sum()), cycles)
+    by_layer["dram_activate"] = share_out(int(counters.activates.sum()), moved)
+    by_layer["dram_refresh"] = share_out(int(counters.refreshes.sum()), cycles)
     by_layer["dram_background"] = cycles * machine.memory.channels * (not machine.memory.ideal)
     by_layer["sram_leakage"] = by_layer["logic_leakage"] = cycles
     events = by_layer.reset_index().melt("layer", var_name="event", value_name="count")
@@ -76,7 +80,7 @@ def unit_table(record: Record) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["unit", "state", "cycles"])
 
 
-def traffic_table(machine: BareMachine, dense: Operations, record: Record) -> pd.DataFrame:
+def traffic_table(machine: HeadMachine, dense: Operations, record: Record) -> pd.DataFrame:
     """Return the `traffic` table.
 
     Args:
@@ -106,26 +110,58 @@ def traffic_table(machine: BareMachine, dense: Operations, record: Record) -> pd
     return pd.DataFrame(rows)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Totals:
+    """What the flat row needs beside the trace, the machine and the long tables."""
+
+    cycles: int
+    queries: int
+    busy_cycles: int  # of the busiest unit
+    multiplications: int
+    multiplications_dense: int
+    counters: Counters
+    topk_data: str = "none"
+    area_mm2: float | None = None  # None: the machine's area is not known
+
+
 def flat_row(
     trace: Trace,
-    machine: BareMachine,
+    machine: HeadMachine,
     operations: Operations,
     record: Record,
     tables: dict[str, pd.DataFrame],
 ) -> dict[str, Any]:
+    """Return the flat row of a machine that runs heads: see `ROW_COLUMNS`."""
+    busy = machine.busy_cycles(operations)
+    products = record.products
+    totals = Totals(
+        cycles=record.schedule.cycles,
+        queries=int(operations.queries.sum()),
+        busy_cycles=max(int(unit.sum()) for unit in busy.values())
+        + (products.busy_cycles if products else 0),
+        multiplications=int(record.multiplications.sum()),
+        multiplications_dense=dense_multiplications(trace)
+        + (products.multiplications_dense if products else 0),
+        counters=record.dram.counters,
+        topk_data=record.topk_data,
+        area_mm2=float(tables["area"]["area_mm2"].sum()),
+    )
+    return make_row(trace, machine, tables, totals)
+
+
+def make_row(
+    trace: Trace, machine: BareMachine, tables: dict[str, pd.DataFrame], totals: Totals
+) -> dict[str, Any]:
     """Return the flat row: see `ROW_COLUMNS`."""
     header = trace.header
-    cycles = record.schedule.cycles
-    seconds = cycles / machine.clock_hz
-    multiplications = int(record.multiplications.sum())
+    seconds = totals.cycles / machine.clock_hz
+    multiplications, counters = totals.multiplications, totals.counters
     traffic = tables["traffic"]
     transferred = int(traffic["transferred_bytes"].sum())
     energy_pj = float(tables["energy"]["energy_pj"].sum())
-    counters = record.dram.counters
     parameters = json.dumps(header.parameters, sort_keys=True)
     config = machine.model_dump_json()
     identity = "\n".join((header.workload, header.method, parameters, machine.name, config))
-    busy = machine.busy_cycles(operations)
     return {
         "workload": header.workload,
         "synthetic": header.synthetic,
@@ -138,18 +174,16 @@ def flat_row(
         "config_hash": hashlib.sha256(identity.encode()).hexdigest()[:12],
         "prunesim_version": header.prunesim_version,
         "sequences": trace.rows("sequences"),
-        "queries": int(operations.queries.sum()),
+        "queries": totals.queries,
         "clock_hz": machine.clock_hz,
-        "cycles": cycles,
+        "cycles": totals.cycles,
         "latency_ns": seconds * 1e9,
-        "bound_compute_cycles": max(int(unit.sum()) for unit in busy.values())
-        + (record.products.busy_cycles if record.products else 0),
+        "bound_compute_cycles": totals.busy_cycles,
         "bound_bandwidth_cycles": (
             0 if machine.memory.ideal else int(np.ceil(transferred / machine.peak_bytes_per_cycle))
         ),
         "multiplications": multiplications,
-        "multiplications_dense": dense_multiplications(trace)
-        + (record.products.multiplications_dense if record.products else 0),
+        "multiplications_dense": totals.multiplications_dense,
         "throughput_gops": 2 * multiplications / seconds / 1e9,
         "operational_intensity": 2 * multiplications / max(transferred, 1),
         "peak_gops": machine.peak_gops,
@@ -163,13 +197,13 @@ def flat_row(
         "dram_gb_per_s": transferred / seconds / 1e9,
         "energy_pj": energy_pj,
         "power_w": energy_pj * 1e-12 / seconds,
-        "area_mm2": float(tables["area"]["area_mm2"].sum()),
-        "topk_data": record.topk_data,
+        "area_mm2": totals.area_mm2,
+        "topk_data": totals.topk_data,
         "ideal": ", ".join(machine.ideal),
     } | {f"accuracy_{name}": value for name, value in header.accuracy.items()}
 
 
-def _alive(trace: Trace) -> pd.DataFrame:
+def alive_table(trace: Trace) -> pd.DataFrame:
     """Tokens and heads that enter each layer, mean over inputs and steps."""
     names = ["sequence", "step", "layer"]
     rows = pd.DataFrame({name: trace.array("attention", name) for name in names})
@@ -185,7 +219,7 @@ def _alive(trace: Trace) -> pd.DataFrame:
     return mean
 
 
-def _share_out(total: int, weights: pd.Series) -> pd.Series:
+def share_out(total: int, weights: pd.Series) -> pd.Series:
     """Split a count by weights into whole numbers that add up to it."""
     cumulative = weights.cumsum()
     if not total or not cumulative.iloc[-1]:

@@ -17,6 +17,7 @@ class ModelShape:
     hidden: int
     intermediate: int  # width of the feed-forward layer
     gated: bool = False  # True: gate, up and down projections; False: up and down
+    vocabulary: int = 0  # outputs of the last layer; 0: none
     source: str
 
 
@@ -56,6 +57,7 @@ SHAPES: dict[str, ModelShape] = {
             hidden=4096,
             intermediate=11008,
             gated=True,
+            vocabulary=32000,
             source="Touvron et al. 2023, arXiv:2307.09288, and the published checkpoint's config",
         ),
         ModelShape(
@@ -67,6 +69,7 @@ SHAPES: dict[str, ModelShape] = {
             hidden=4096,
             intermediate=11008,
             gated=True,
+            vocabulary=32000,
             source="Liu et al., CVPR 2024: the language model is Vicuna-7B, a Llama-2-7B",
         ),
     )

@@ -40,7 +40,7 @@ _STATES = {
     "layer boundary": "#88CCEE",
     "idle": IDLE,
 }
-_STALLS = ("#117733", "#661100", "#44AA99", "#999933")
+_STALLS = ("#117733", "#661100", "#44AA99", "#999933", "#6699CC", "#AA4466", "#DDAA33")
 _PARTS = ("#88CCEE", "#117733", "#DDCC77", "#AA4499", "#CC6677", "#44AA99", "#999933", "#661100")
 _RC = {
     "svg.hashsalt": "prunesim",

@@ -51,11 +51,42 @@ A sequential stream visits the channels in turn and, within one, both pseudo-cha
 groups, so that the long CAS distance of a bank group never limits it.
 """
 
+U280_HBM2 = HBM2_2GBPS.override(
+    {
+        "name": "hbm2-u280",
+        "rows": 16384,  # 32 pseudo-channels of 256 MB: 8 GB (AMD UG1393)
+        "t_ck_ns": 1 / 0.9,  # 1.8 Gb/s a pin: 460.8 GB/s, which AMD quotes as 460
+        "n_cl": 13,  # the other preset's nanoseconds, rounded up to this clock
+        "n_rcd": 13,
+        "n_rp": 13,
+        "n_ras": 31,
+        "n_rc": 44,
+        "n_faw": 14,
+        "n_rfc": 234,  # 260 ns: a channel has 4 Gb (JESD235, by density)
+        "n_refi": 3510,
+        "mapping": (
+            ("bank_group", 2),
+            ("column", 5),
+            ("bank", 2),
+            ("row", 14),
+            ("pseudo_channel", 1),
+            ("channel", 4),
+        ),
+    }
+)
+"""Memory of an Alveo U280: 16 channels of 2 pseudo-channels, each with its own address range.
+
+Timing: as `HBM2_2GBPS`, in ns, but for the density. AMD's controllers give no address mapping for
+a user's settings; within a pseudo-channel neighbours alternate between the bank groups here.
+"""
+
 HBM2_ROBARACOCH = remap(HBM2_2GBPS, "robaracoch", name="hbm2-2gbps-1ch-robaracoch", channels=1)
 """One channel where a row's columns are neighbours."""
 
 HBM2_MOP4CLXOR = remap(HBM2_2GBPS, "mop4clxor", name="hbm2-2gbps-1ch-mop4clxor", channels=1)
 """One channel where four neighbours share a row."""
 
-HBM2_PRESETS = {spec.name: spec for spec in (HBM2_2GBPS, HBM2_ROBARACOCH, HBM2_MOP4CLXOR)}
+HBM2_PRESETS = {
+    spec.name: spec for spec in (HBM2_2GBPS, U280_HBM2, HBM2_ROBARACOCH, HBM2_MOP4CLXOR)
+}
 """All presets by name."""

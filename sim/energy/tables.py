@@ -67,6 +67,13 @@ def energy_table(hardware: Hardware, clock_hz: float) -> Mapping[str, Constant]:
     return MappingProxyType({constant.event: constant for part in parts for constant in part})
 
 
+@lru_cache
+def dram_table(clock_hz: float) -> Mapping[str, Constant]:
+    """Return what the events of HBM2 alone cost, for machines whose logic is not priced."""
+    constants = (*_dram(), _dram_background(clock_hz))
+    return MappingProxyType({constant.event: constant for constant in constants})
+
+
 _UPPER = f"{cells.HOROWITZ}, unscaled as an upper bound (as SpAtten HPCA 2021)"
 _TO_40 = "to 40 nm 0.9 V by Stillmaker & Baas 2017 (x 0.862)"
 _OCONNOR = "O'Connor et al. MICRO 2017 (HBM2)"
@@ -302,13 +309,25 @@ def _fifo(event: str, component: str, fifo: Fifo) -> Constant:
     )
 
 
+def _dram_background(clock_hz: float) -> Constant:
+    return Constant(
+        event="dram_background",
+        component="static",
+        group="static",
+        pj=pj_per_cycle(0.274 / 8, clock_hz),
+        unit="channel x cycle",
+        source="DRAMsim3's HBM2 currents (1.2 V, IDD3N): stack of 8 channels, all banks open, "
+        "0.274 W / 8 (precharged: 0.226 W)",
+        node_nm=None,
+        estimate=True,
+    )
+
+
 def _statics(hardware: Hardware, clock_hz: float) -> list[Constant]:
     areas = area_table(hardware)
     logic_mm2 = float(areas.loc[areas["group"] == "logic", "area_mm2"].sum())
 
-    def static(
-        event: str, power_w: float, unit: str, source: str, node_nm: float | None
-    ) -> Constant:
+    def static(event: str, power_w: float, unit: str, source: str, node_nm: float) -> Constant:
         return Constant(
             event=event,
             component="static",
@@ -321,14 +340,7 @@ def _statics(hardware: Hardware, clock_hz: float) -> list[Constant]:
         )
 
     return [
-        static(
-            "dram_background",
-            0.274 / 8,
-            "channel x cycle",
-            "DRAMsim3's HBM2 currents (1.2 V, IDD3N): stack of 8 channels, all banks open, "
-            "0.274 W / 8 (precharged: 0.226 W)",
-            None,
-        ),
+        _dram_background(clock_hz),
         static(
             "sram_leakage",
             leakage_w(hardware),

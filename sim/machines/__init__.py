@@ -8,8 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from sim.machines.a3 import A3
+from sim.machines.accllm import AccLlm
 from sim.machines.base import BareMachine
 from sim.machines.dense import Dense
+from sim.machines.flightllm import FlightLlm
 from sim.machines.mnnfast import MnnFast
 from sim.machines.spatten import SpAtten
 from sim.machines.spatten_e2e import SpAttenE2e
@@ -26,6 +28,8 @@ _ALL: tuple[type[BareMachine], ...] = (
     A3,
     MnnFast,
     Dense,
+    AccLlm,
+    FlightLlm,
 )
 MACHINES: dict[str, type[BareMachine]] = {machine.name: machine for machine in _ALL}
 """The only list of machines: name -> configuration class."""

@@ -1,4 +1,4 @@
-"""What every machine is: a configuration that runs the heads of a trace."""
+"""What every machine is: a configuration that runs a trace."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ from sim.dram.hbm2 import HBM2_2GBPS
 from sim.dram.model import Counters
 from sim.dram.spec import IDEAL_MEMORY, DramSpec
 from sim.energy.hardware import Buffer, Fifo, Hardware, TopK
+from sim.heads import simulate_heads
 from sim.machines.pipeline import Schedule
 from sim.operations import Operations
+from sim.result import Result
 from workloads.config import Config
 from workloads.trace import Trace
 
@@ -88,23 +90,13 @@ class BareMachine(Config):
 
     @property
     @abstractmethod
-    def operand_bits(self) -> int:
-        """Bits of an operand on chip, and of unquantised operands in DRAM."""
-
-    @property
-    @abstractmethod
     def exploits(self) -> frozenset[str]:
-        """Kinds of `sim.operations.KINDS` that the machine leaves out of its work."""
+        """Kinds of sparsity, as the `sparsity` table has them, that are left out of the work."""
 
     @property
     @abstractmethod
     def multipliers(self) -> int:
         """Multipliers that can work in one cycle."""
-
-    @property
-    @abstractmethod
-    def hardware(self) -> Hardware:
-        """Sizes of the parts that cost energy and area."""
 
     @property
     def peak_gops(self) -> float:
@@ -127,6 +119,24 @@ class BareMachine(Config):
     def fidelity(self) -> tuple[str, ...]:
         """What the model covers, simplifies and leaves out, one sentence each."""
 
+    @abstractmethod
+    def simulate(self, trace: Trace, timeline_heads: int) -> Result:
+        """Run a trace; see `sim.run.simulate`."""
+
+
+class HeadMachine(BareMachine):
+    """Base of machines that run the attention heads of a trace one after another."""
+
+    @property
+    @abstractmethod
+    def operand_bits(self) -> int:
+        """Bits of an operand on chip, and of unquantised operands in DRAM."""
+
+    @property
+    @abstractmethod
+    def hardware(self) -> Hardware:
+        """Sizes of the parts that cost energy and area."""
+
     def adapt(self, operations: Operations) -> Operations:
         """Return the heads as the machine runs them, where it departs from the trace's."""
         return operations
@@ -143,8 +153,11 @@ class BareMachine(Config):
             InputError: a head that the machine cannot hold.
         """
 
+    def simulate(self, trace: Trace, timeline_heads: int) -> Result:
+        return simulate_heads(trace, self, timeline_heads)
 
-class Machine(BareMachine):
+
+class Machine(HeadMachine):
     """Base of machines composed of blocks and a memory."""
 
     width_bits: int = Field(12, ge=2, le=16)

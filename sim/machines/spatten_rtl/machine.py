@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from sim.dram.ramulator2023 import HBM2_RELEASED
 from sim.dram.spec import DramSpec
 from sim.energy.hardware import Buffer, Fifo, Hardware, TopK
-from sim.machines.base import BareMachine, Record
+from sim.machines.base import HeadMachine, Record
 from sim.machines.pipeline import Schedule
 from sim.machines.spatten_rtl import layout
 from sim.machines.spatten_rtl.layout import Ints, Sizes
@@ -37,7 +37,7 @@ from workloads.trace import Trace
 WIDTH_BITS = 12  # of an operand on chip
 
 
-class SpAttenRtl(BareMachine):
+class SpAttenRtl(HeadMachine):
     """The released RTL; its fields are the arguments of the authors' script."""
 
     name: ClassVar[str] = "spatten-rtl"

@@ -141,7 +141,7 @@ def test_page_and_table_of_one_experiment(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("bert",), "paper must be one of spatten, not 'bert'"),
+        (("bert",), "paper must be one of spatten, accllm, not 'bert'"),
         (("spatten", "--traces", "."), "must be a folder with SpAtten workload files (*.csv)"),
     ],
 )

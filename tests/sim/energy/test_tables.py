@@ -12,9 +12,14 @@ from sim.energy.area import area_table
 from sim.energy.hardware import Fifo, Hardware
 from sim.energy.tables import Constant, energy_table
 from sim.machines import MACHINES, make_machine
+from sim.machines.base import HeadMachine
 
 HARDWARE: Hardware = make_machine("spatten").hardware
-TABLES = {name: energy_table(make_machine(name).hardware, 1e9) for name in MACHINES}
+TABLES = {
+    name: energy_table(make_machine(name).hardware, 1e9)
+    for name, kind in MACHINES.items()
+    if issubclass(kind, HeadMachine)  # of the others only the memory is priced
+}
 SPATTEN = TABLES["spatten"]
 
 
