@@ -46,17 +46,15 @@ class LowBitAttention:
         Raises:
             InputError: Q, K or V are not finite or too large for their formats.
         """
-        import torch
-
         layer = f"attention of layer {step.layer}"
         key, value = step.key, step.value
         v_codes = None
         if self.integer:
-            key = quantize_kv(key, layer, float("inf")).value
+            key = quantize_kv(key, layer).value
             v_codes = quantize_kv(value, layer, V_SCALE_LIMIT)
         repeat = step.query.shape[1] // key.shape[1]
         scores = self._scores(step, key.repeat_interleave(repeat, 1), layer)
-        exponentials = torch.exp(scores - scores.amax(-1, keepdim=True))
+        exponentials = scores.sub_(scores.amax(-1, keepdim=True)).exp_()
         sums = exponentials.sum(-1, keepdim=True)
         if v_codes is None:
             output = exponentials @ value.repeat_interleave(repeat, 1)
@@ -65,7 +63,7 @@ class LowBitAttention:
         return AttentionOutput(output=output / sums, probability=exponentials / sums)
 
     def _scores(self, step: AttentionStep, key: Tensor, layer: str) -> Tensor:
-        """Return (batch, head, query, key) scores with the mask added."""
+        """Return (batch, head, query, key) scores with the mask added, a new tensor."""
         import torch
 
         scores = self._query(step.query, layer) @ key.transpose(2, 3)
@@ -76,12 +74,12 @@ class LowBitAttention:
             query = self._query(rotate(step.query, offset, self.inverse_frequencies), layer)
             sinks = key[:, :, : window.sinks]
             scores[..., : window.sinks] = query @ sinks.transpose(2, 3)
-        scores = scores * step.scale
+        scores.mul_(step.scale)  # in place: these are the largest tensors of a run
         if step.mask is not None:
-            scores = scores + step.mask
+            scores.add_(step.mask)
         if window is not None:
             visible = window.visible(step.query_ids, step.key_ids)[:, None]
-            scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
+            scores.masked_fill_(~visible, torch.finfo(scores.dtype).min)
         return scores
 
     def _query(self, query: Tensor, layer: str) -> Tensor:
@@ -128,10 +126,10 @@ def blockwise_8_bits(x: Tensor) -> Tensor:
     from torch.nn.functional import pad
 
     keys = x.shape[-1]
-    filled = pad(x, (0, -keys % BLOCK))
+    filled = pad(x, (0, -keys % BLOCK)) if keys % BLOCK else x
     blocks = filled.reshape(*filled.shape[:-1], -1, BLOCK)
     exponent = torch.frexp(blocks.amax(-1, keepdim=True)).exponent  # the largest is below 2^it
     exponent = exponent.clamp(min=_SMALLEST) - 8
     step = torch.ldexp(torch.ones_like(exponent, dtype=x.dtype), exponent)
-    rounded: Tensor = ((blocks / step).round().clamp(max=255) * step).flatten(-2)
-    return rounded[..., :keys]
+    rounded: Tensor = (blocks / step).round_().clamp_(max=255).mul_(step)
+    return rounded.flatten(-2)[..., :keys]
