@@ -1,8 +1,8 @@
-"""A Llama decoder as the W2A8KV4 machine computes it: integers from embedding to last norm.
+"""A Llama decoder as the W2A8KV4 machine computes it: integers from embedding to last layer.
 
 The engine's parts (`linear`, `attend`) and the nonlinear unit's are golden functions of
-`sim.blocks`; this file only strings them together, for all tokens of a text at once. Embedding,
-norms' weights and the vocabulary's output layer are not compressed; the output layer is left to
+`sim.blocks`; this file only strings them together, for all tokens of a text at once. Embedding and
+the vocabulary's output layer are not compressed; the last norm and the output layer are left to
 floating point.
 """
 
@@ -121,7 +121,6 @@ class GoldenDecoder:
             for name, values in (
                 ("attention", weights.attention_norm),
                 ("feed forward", weights.feed_forward_norm),
-                ("last", weights.last_norm),
             )
         }
 
@@ -130,9 +129,10 @@ class GoldenDecoder:
         hidden = self.embed(tokens)
         for layer in range(self.weights.shape.layers):
             hidden = self.layer(layer, hidden)
-        last = self._norm(hidden, self._gains["last"])
-        real = last.codes * (last.largest / (nonlinear.CODE_MAX << FRACTION_BITS))
-        logits: Array = real @ np.asarray(self.weights.head, np.float64).T
+        real = nonlinear.to_real(hidden)
+        root = np.sqrt((real**2).mean(-1, keepdims=True) + self.weights.epsilon)
+        weighed = real / root * np.asarray(self.weights.last_norm, np.float64)
+        logits: Array = weighed @ np.asarray(self.weights.head, np.float64).T
         return logits
 
     def embed(self, tokens: Sequence[int]) -> IntArray:
