@@ -13,6 +13,7 @@ from typing import Any
 
 from reports.console import Phases
 from rtl.registry import BLOCKS, Block, find_block
+from workloads.config import Config
 from workloads.errors import InputError
 
 RECORD = Path(__file__).parent / "data" / "blocks.json"
@@ -26,8 +27,12 @@ SYNTHESISED: dict[str, dict[str, Any]] = {
     "prob_value": {"multipliers": 64, "max_rows_per_cycle": 1},
     "head_pipeline": {"rows": 1, "tokens": 128},
     "core": {"rows": 1, "tokens": 128, "memory_channels": 2},
+    "packed_mac": {"primitive": True},
+    "mac_array": {"dsps": 16, "primitive": True},
+    "w2a8kv4": {"dsps": 16, "primitive": True},
 }
-"""Block -> size that is synthesised instead of the default: Yosys takes long on very wide ones."""
+"""Block -> size that is synthesised instead of the default: Yosys takes long on very wide ones.
+`primitive`: for UltraScale+; gates are those of what a DSP slice does."""
 
 COLUMNS = ("block", "what it is", "verified", "proven", "LUT", "FF", "DSP", "BRAM", "gates", "size")
 NUMERIC = tuple(column in ("LUT", "FF", "DSP", "BRAM", "gates") for column in COLUMNS)
@@ -55,10 +60,16 @@ def source_modules(block: Block) -> list[str]:
 
 
 def source_hash(block: Block) -> str:
-    """Return SHA-256 over a block's sources and the sizes at which they are run."""
+    """Return SHA-256 over a block's sources and the sizes at which they are run.
+
+    Beside a module may stand the Verilog that simulates the vendor's primitive that it uses.
+    """
     digest = hashlib.sha256()
     for module in source_modules(block):
         digest.update(f"{module}\n{_path(module).read_text('utf-8')}".encode())
+        verilog = _path(module).with_suffix(".v")
+        if verilog.is_file():
+            digest.update(verilog.read_bytes())
     sizes = [*map(dict, block.sizes), SYNTHESISED.get(block.name, {})]
     digest.update(json.dumps(sizes).encode())
     return digest.hexdigest()
@@ -165,7 +176,7 @@ def _measure(block: Block, phase: Phases) -> dict[str, Any]:
     size = SYNTHESISED.get(block.name, {})
     config = block.make_config(size)
     with phase(f"{block.name}: gates"):
-        asic = synthesise_asic(block.make(config), block.name)
+        asic = synthesise_asic(block.make(_without_primitives(config)), block.name)
     with phase(f"{block.name}: UltraScale+"):
         fpga = synthesise_fpga(block.make(config), block.name)
     return {
@@ -176,6 +187,11 @@ def _measure(block: Block, phase: Phases) -> dict[str, Any]:
         "fpga": table(fpga),
         "asic": table(asic),
     }
+
+
+def _without_primitives(config: Config) -> Config:
+    """Return a configuration that needs no cell of an FPGA vendor."""
+    return config.override({"primitive": False}) if config.has_field("primitive") else config
 
 
 def _passed(block: Block, size: Mapping[str, Any]) -> int:

@@ -22,7 +22,7 @@ from workloads.errors import InputError
 BENCH_VARIABLE = "PRUNESIM_BENCH"
 """Environment variable in which a bench finds its block, configuration and seed, as JSON."""
 
-_DSP48E2 = Path(__file__).parent / "dsp48e2.v"
+_DSP48E2 = Path(__file__).parent / "dsp48.v"
 
 # only ports are visible to a bench: a design whose every signal is takes far longer to build
 _BUILD_ARGS = ("-Wno-fatal", "-Wno-WIDTH", "-Wno-UNOPTFLAT", "--no-public-flat-rw")

@@ -1,7 +1,7 @@
 """The one shape of DSP48E2 that the packed modes need, as a primitive or as its behaviour.
 
 Attributes and ports as in UG579 and UG974. Yosys does not move a pre-adder or an accumulator into a
-DSP48E2 by itself, so synthesis is given the primitive; `dsp48e2.v` holds what simulation needs of
+DSP48E2 by itself, so synthesis is given the primitive; `dsp48.v` holds what simulation needs of
 it.
 """
 

@@ -59,6 +59,19 @@ def test_hash_follows_sources_and_sizes(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert blocks.source_hash(block) != before
 
 
+def test_hash_follows_the_model_of_a_primitive(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    before = blocks.source_hash(find_block("packed_mac"))
+    path = blocks._path
+    copy = tmp_path / "dsp48.py"
+    copy.write_text(path("rtl.dsp48").read_text("utf-8"))
+    monkeypatch.setattr(blocks, "_path", lambda m: copy if m == "rtl.dsp48" else path(m))
+    assert blocks.source_hash(find_block("packed_mac")) != before
+    copy.with_suffix(".v").write_bytes(path("rtl.dsp48").with_suffix(".v").read_bytes())
+    assert blocks.source_hash(find_block("packed_mac")) == before
+
+
 def test_list() -> None:
     result = CliRunner().invoke(app, ["list", "blocks", "--json"])
     found = {entry["name"]: entry for entry in json.loads(result.stdout)}
