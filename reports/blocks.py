@@ -30,6 +30,7 @@ SYNTHESISED: dict[str, dict[str, Any]] = {
     "packed_mac": {"primitive": True},
     "mac_array": {"dsps": 16, "primitive": True},
     "w2a8kv4": {"dsps": 16, "primitive": True},
+    "w2a8kv4_attention": {"dsps": 16, "primitive": True},
 }
 """Block -> size that is synthesised instead of the default: Yosys takes long on very wide ones.
 `primitive`: for UltraScale+; gates are those of what a DSP slice does."""

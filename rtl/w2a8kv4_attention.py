@@ -105,11 +105,8 @@ class AttentionController(wiring.Component):
 
     def __init__(self, config: W2A8KV4AttentionConfig) -> None:
         require_power_of_two("lanes", config.lanes)
-        if config.lanes < 2 or config.dsps % (config.lanes // 2):
-            raise InputError(
-                f"lanes must be at least 2 and divide 2 * dsps ({2 * config.dsps}), "
-                f"not {config.lanes}"
-            )
+        if config.dsps % (config.lanes // 2):
+            raise InputError(f"lanes must divide 2 * dsps ({2 * config.dsps}), not {config.lanes}")
         self.config = config
         lanes = data.ArrayLayout(signed(LANE_BITS), config.dsps)
         super().__init__(

@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from rtl.registry import find_block
 from sim.blocks.exp_block import ExpBlockConfig
 from sim.blocks.exp_block_stream import exp_block_latency, exp_block_moves
 from sim.blocks.value_accumulate_stream import value_accumulate_moves
 from sim.blocks.w2a8kv4_attention import W2A8KV4AttentionConfig
 from sim.blocks.w2a8kv4_attention_stream import SOURCES, Row, attention_moves, beat_order
+from workloads.errors import InputError
 
 ALWAYS: list[bool] = []
 NO_STALLS = dict.fromkeys(SOURCES, ALWAYS)
@@ -112,3 +114,18 @@ def test_a_sink_that_waits_stops_the_array_but_loses_nothing():
     assert found.o[0] == 3000
     assert len(found.beats) == 54
     assert found.beats[-1] > 3000
+
+
+@pytest.mark.parametrize(
+    ("name", "settings", "sentence"),
+    [
+        ("value_accumulate", {"channels": 10, "lanes": 4}, "multiple of lanes \\(4\\), not 10"),
+        ("w2a8kv4_attention", {"lanes": 3}, "lanes must be a power of two in RTL, not 3"),
+        ("w2a8kv4_attention", {"dsps": 6, "lanes": 8}, "divide 2 \\* dsps \\(12\\), not 8"),
+    ],
+)
+def test_sizes_that_cannot_be_built_are_refused(name, settings, sentence):
+    pytest.importorskip("amaranth")
+    block = find_block(name)
+    with pytest.raises(InputError, match=sentence):
+        block.make(block.make_config(settings))
