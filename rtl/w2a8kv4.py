@@ -48,7 +48,6 @@ class W2A8KV4Engine(wiring.Component):
         lows, highs = zip(*array.lanes(LANE_BITS), strict=True)
         m.d.comb += [
             linear.moves.eq(~linear.waits),
-            linear.grant.eq(1),
             linear.low.as_value().eq(Cat(*(fitted(lane, LANE_BITS) for lane in lows))),
             linear.high.as_value().eq(Cat(*(fitted(lane, LANE_BITS) for lane in highs))),
         ]

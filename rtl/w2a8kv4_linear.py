@@ -48,9 +48,7 @@ class LinearController(wiring.Component):
     """Everything of linear layers but the array of DSP slices, which its owner wires.
 
     `operands` and what they share (`shared`) are for a `DspArray`, which shall move in cycles with
-    `moves`, at most when `waits` is low: sums wait at `o` then. `low` and `high` are its lanes. A
-    command is taken only with `grant`, and operands are given only in cycles with `active`, so that
-    an owner with other uses for the array lets it change hands.
+    `moves`, at most when `waits` is low: sums wait at `o` then. `low` and `high` are its lanes.
     """
 
     def __init__(self, config: W2A8KV4EngineConfig) -> None:
@@ -62,8 +60,6 @@ class LinearController(wiring.Component):
                 "operands": Out(data.ArrayLayout(operand_layout(), config.dsps)),
                 "shared": Out(shared_layout()),
                 "waits": Out(1),
-                "grant": In(1),
-                "active": Out(1),
                 "moves": In(1),
                 "low": In(lanes),
                 "high": In(lanes),
@@ -84,7 +80,6 @@ class LinearController(wiring.Component):
         codes = _late(m, moves, codes, 1, "codes_kept")
         chosen = _Place(m, moves, line.now, "kept")
         self._multiply(m, kept, codes, chosen.now)
-        m.d.comb += self.active.eq(steps.have | line.now.valid | chosen.now.valid)
 
         dsps = range(self.config.dsps)
         trees = [
@@ -233,8 +228,8 @@ class LinearController(wiring.Component):
 class _Steps:
     """Holds a command and a beat of weights, and goes through the beat's steps.
 
-    Attributes: `have`: a command is held; `place` of the step in this cycle; `line` of its
-    activations; `codes`, `positions` and `metadata` of the beat's groups, one behind another.
+    Attributes: `place` of the step in this cycle; `line` of its activations; `codes`, `positions`
+    and `metadata` of the beat's groups, one behind another.
     """
 
     def __init__(self, m: Module, engine: LinearController) -> None:
@@ -256,7 +251,7 @@ class _Steps:
             ends_beat.eq(steps & ends_group),
             ends.eq(ends_beat & ends_row & ends_block),
             weights.ready.eq(~full | ends_beat),
-            command.ready.eq(engine.grant & (~have | ends)),
+            command.ready.eq(~have | ends),
         ]
         with m.If(weights.ready):
             m.d.sync += [full.eq(weights.valid), beat.eq(weights.payload)]
@@ -274,16 +269,14 @@ class _Steps:
                 ]
                 with m.If(ends_row):
                     m.d.sync += block.eq(Mux(ends_block, 0, block + 1))
-        with m.If(ends):
-            m.d.sync += have.eq(0)
-        with m.If(command.valid & command.ready):
-            m.d.sync += [
-                have.eq(1),
-                asked.eq(command.payload),
-                line.eq(command.payload.base),
-                row_line.eq(command.payload.base),
-            ]
-        self.have = have
+        with m.If(command.ready):
+            m.d.sync += have.eq(command.valid)
+            with m.If(command.valid):
+                m.d.sync += [
+                    asked.eq(command.payload),
+                    line.eq(command.payload.base),
+                    row_line.eq(command.payload.base),
+                ]
         self.line = line
         self.place = Signal(_step_layout(engine.config), name="place")
         m.d.comb += [

@@ -433,8 +433,8 @@ MUTANTS = (
     ),
     Mutant(
         "w2a8kv4: a command's last beat lets the next command wait",
-        original="engine.grant & (~have | ends)",
-        replacement="engine.grant & ~have",
+        original="command.ready.eq(~have | ends)",
+        replacement="command.ready.eq(~have)",
         **_ENGINE,
     ),
 )
