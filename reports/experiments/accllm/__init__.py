@@ -10,6 +10,7 @@ from reports.experiments.accllm.ablation import ablation
 from reports.experiments.accllm.decoding import comparison, decoding
 from reports.experiments.accllm.memory import efficiency, prefill, traffic
 from reports.experiments.accllm.pictures import pictures as pictures
+from reports.experiments.accllm.resources import resources
 from reports.experiments.accllm.workloads import traces
 from reports.experiments.claim import Claim
 from reports.experiments.lab import Lab
@@ -25,6 +26,7 @@ EXPERIMENTS: dict[str, Callable[[Lab], list[Claim]]] = {
     "memory traffic": traffic,
     "HBM": efficiency,
     "prefill": prefill,
+    "resources": resources,
 }
 """In the order of the page."""
 
@@ -32,8 +34,7 @@ NOT_SIMULATED = (
     "Perplexity: the machine runs traces; the algorithms measure it on a model.",
     "Power: no energy of a DSP48E2, BRAM or URAM access is published. Token/J takes the published "
     "33 W and 45 W; the HBM's modelled energy stands beside it.",
-    "LUT, FF, BRAM and URAM of the whole design, and GPU and CPU baselines: the paper's per-length "
-    "latencies could not be had.",
+    "GPU and CPU baselines: the paper's per-length latencies could not be had.",
 )
 
 MACHINES = ("accllm-u280", "flightllm-u280")
