@@ -358,11 +358,27 @@ class TraceBuilder:
         tables = {}
         for name, schema in TABLES.items():
             table = pa.concat_tables([schema.arrow.empty_table(), *self._blocks[name]])
-            table = table.sort_by([(key, "ascending") for key in schema.key])
+            if not rises(table, schema.key):
+                table = table.sort_by([(key, "ascending") for key in schema.key])
             tables[name] = table.combine_chunks()
         trace = Trace(header, tables)
         check_trace(trace)
         return trace
+
+
+def rises(table: pa.Table, key: tuple[str, ...]) -> bool:
+    """Tell quickly whether rows ascend strictly by a key of numbers; false may mean unknown."""
+    if any(not pa.types.is_integer(table.schema.field(name).type) for name in key):
+        return False
+    if any(table[name].null_count for name in key):
+        return False
+    open_pairs = np.ones(max(table.num_rows - 1, 0), np.bool_)  # equal so far
+    for name in key:
+        values = table[name].to_numpy()
+        if bool((values[1:] < values[:-1])[open_pairs].any()):
+            return False
+        open_pairs &= values[1:] == values[:-1]
+    return not bool(open_pairs.any())
 
 
 def write_trace(trace: Trace, folder: Path) -> None:
@@ -449,6 +465,9 @@ def _read_table(folder: Path, schema: TableSchema, row_counts: Mapping[str, int]
 
 
 def _ragged(column: pa.ChunkedArray) -> Ragged:
+    if column.null_count == len(column):  # nothing is known, the usual case for most columns
+        empty = np.zeros(0, column.type.value_type.to_pandas_dtype())
+        return Ragged(empty, np.zeros(len(column) + 1, np.int64), np.zeros(len(column), np.bool_))
     array = column.combine_chunks()
     if isinstance(array, pa.ChunkedArray):
         array = pa.concat_arrays(array.chunks) if array.num_chunks else pa.array([], column.type)

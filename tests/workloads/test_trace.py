@@ -27,6 +27,7 @@ from workloads.trace import (
     TraceBuilder,
     TraceHeader,
     read_trace,
+    rises,
     write_trace,
 )
 
@@ -460,3 +461,22 @@ def test_every_column_is_documented() -> None:
         assert set(schema.key) <= {column.name for column in schema.columns}
         for column in schema.columns:
             assert column.doc, (schema.name, column.name)
+
+
+def test_rows_that_rise_are_told_from_others() -> None:
+    def table(*rows: tuple[int, int]) -> pa.Table:
+        step, layer = zip(*rows, strict=True)
+        return pa.table({"step": pa.array(step, pa.int32()), "layer": pa.array(layer, pa.int32())})
+
+    key = ("step", "layer")
+    assert rises(table((0, 0), (0, 1), (1, 0)), key)
+    assert rises(table((3, 3)), key)
+    for rows in (
+        [(0, 0), (0, 0)],
+        [(0, 1), (0, 0)],
+        [(1, 0), (0, 1)],
+        [(0, 0), (0, 2), (0, 1), (1, 0)],
+    ):
+        assert not rises(table(*rows), key)
+    words = pa.table({"operator": ["a", "b"]})
+    assert not rises(words, ("operator",))  # not known: words are sorted by Arrow
