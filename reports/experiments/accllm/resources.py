@@ -14,9 +14,8 @@ _SECTION = "Resources of the engine's RTL on UltraScale+ (Yosys)"
 _SOURCE = "AccLLM, arXiv 2505.03745, table of FPGA accelerators, as later papers quote it"
 _PRODUCTS = 2  # of a packed DSP slice in a cycle
 _NOT_BUILT = (
-    "weights, KV cache and activations of one pseudo-channel's share x 32; not built: the second "
-    "array for tiles of tokens, nonlinear unit, buffers' control, HBM interface, host; Yosys places "
-    "nothing and retimes nothing"
+    "one pseudo-channel's share x 32; not built: the second array for tiles of tokens, nonlinear "
+    "unit, weight and KV buffers, HBM interface, host; Yosys places nothing and retimes nothing"
 )
 
 
