@@ -28,7 +28,7 @@ def draw_ladder(rows: pd.DataFrame) -> Figure:
             axes.plot([values[0], value], [y, y], color=colour, linewidth=2)
             axes.plot(value, y, "o", color=colour, markersize=8)
             axes.annotate(
-                f"{value:.3g}",
+                f"{value:.3f}",
                 (1.0, y),
                 xycoords=("axes fraction", "data"),
                 xytext=(44, 0),
