@@ -81,13 +81,14 @@ def train(seed: int) -> dict[str, Any]:
     model.eval().half().save_pretrained(FOLDER)
     (FOLDER / "generation_config.json").unlink(missing_ok=True)
     (FOLDER / "held_out.txt").write_bytes(held_out)
+    stored = type(model).from_pretrained(FOLDER).float().eval()
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "train_bytes": len(text),
         "trained_tokens": trained,
         "held_out_bytes": len(held_out),
-        "held_out_nats": held_out_nats(model.float(), held_out),
-        "held_out_nats_8_windows": held_out_nats(model, held_out[: 8 * CONTEXT]),
+        "held_out_nats": held_out_nats(stored, held_out),
+        "held_out_nats_8_windows": held_out_nats(stored, held_out[: 8 * CONTEXT]),
         "bigram_nats": bigram_nats(text, held_out),
         "seconds": round(seconds),
         "machine": f"{torch.get_num_threads()} CPU threads, bfloat16 autocast",
