@@ -275,6 +275,9 @@ def ladder(
     windows: Annotated[int, typer.Option(min=1, help="Most windows of held-out text.")] = 16,
     sinks: Annotated[int, typer.Option(help="First tokens that the last step keeps.")] = 4,
     recent: Annotated[int, typer.Option(help="Latest tokens that it keeps.")] = 252,
+    integers: Annotated[
+        int, typer.Option(min=0, help="Run so many tokens in the engine's integers too (Llama).")
+    ] = 0,
     out: Annotated[
         Path | None,
         typer.Option(metavar="FOLDER", help="Write table, figure and packed weights there."),
@@ -292,6 +295,7 @@ def ladder(
         windows=windows,
         sinks=sinks,
         recent=recent,
+        integers=integers,
         out=out,
     )
     show_ladder(run_ladder(job, visible=not json), out, as_json=json)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -10,6 +12,7 @@ import numpy as np
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
+    from algos.attention.sink_window import SinkWindow
     from sim.machines.accllm_golden import DecoderWeights
     from workloads.models import LoadedModel
     from workloads.packed import PackedMatrix
@@ -67,6 +70,56 @@ def decoder_weights(loaded: LoadedModel, packed: Mapping[str, PackedMatrix]) -> 
         epsilon=config.rms_norm_eps,
         theta=_theta(config),
     )
+
+
+def compare_passes(
+    loaded: LoadedModel,
+    packed: Mapping[str, PackedMatrix],
+    tokens: np.ndarray[Any, Any],
+    window: SinkWindow,
+) -> dict[str, float]:
+    """Run a text through the compressed model twice: in torch, and in the engine's integers.
+
+    Args:
+        loaded: the model before compression; it stays as it is.
+        packed: its compressed matrices by module name.
+        tokens: (tokens,) ids of one text, at least 2.
+        window: sinks and recent tokens.
+
+    Returns:
+        `tokens`; `torch_nats` and `integer_nats`, the mean loss a token; `same_top1`, the share of
+        tokens behind which both expect the same next one.
+
+    Raises:
+        InputError: see `decoder_weights`.
+    """
+    import torch
+
+    from algos.compress import set_weights
+    from algos.low_bit import low_bit
+    from sim.machines.accllm_golden import GoldenDecoder
+
+    weights = decoder_weights(loaded, packed)
+    own = replace(loaded, model=copy.deepcopy(loaded.model))
+    set_weights(own.model, packed)
+    ids = torch.from_numpy(np.asarray(tokens, np.int64))
+    with torch.inference_mode(), low_bit(own, window=window):
+        fast = own.model(input_ids=ids[None], use_cache=False).logits[0].double().numpy()
+    golden = GoldenDecoder(weights, sinks=window.sinks, recent=window.recent)
+    exact = golden.logits(ids.tolist())
+    return {
+        "tokens": len(ids),
+        "torch_nats": _nats(fast, ids.numpy()),
+        "integer_nats": _nats(exact, ids.numpy()),
+        "same_top1": float((fast.argmax(1) == exact.argmax(1)).mean()),
+    }
+
+
+def _nats(logits: np.ndarray[Any, Any], ids: np.ndarray[Any, Any]) -> float:
+    """Return the mean loss of predicting each token but the first."""
+    below = logits[:-1] - logits[:-1].max(1, keepdims=True)
+    logs = below - np.log(np.exp(below).sum(1, keepdims=True))
+    return float(-logs[np.arange(len(logs)), ids[1:]].mean())
 
 
 def _theta(config: Any) -> float:

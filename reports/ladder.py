@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from reports.console import Phases, print_json, print_line, print_table
 from reports.summary import TextTable
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from algos.ladder import Ladder
@@ -27,6 +28,7 @@ class LadderJob:
     windows: int
     sinks: int
     recent: int
+    integers: int  # tokens of the first window that also run in the engine's integers; 0: none
     out: Path | None
 
 
@@ -44,6 +46,8 @@ def run_ladder(job: LadderJob, *, visible: bool) -> dict[str, Any]:
     from algos.ladder import climb
     from workloads.models import load_decoder
 
+    if job.integers == 1:
+        raise InputError("integers must be 0 or at least 2 tokens, not 1")
     window = SinkWindow(sinks=job.sinks, recent=job.recent)
     prune = Compression(**{"prune": job.prune}).prune
     with Phases(visible) as phase:
@@ -55,6 +59,13 @@ def run_ladder(job: LadderJob, *, visible: bool) -> dict[str, Any]:
                 loaded, held_out, calibration, prune=prune, window=window, progress=update
             )
         seconds = round(phase.seconds["climb the ladder"], 1)
+        compared = None
+        if job.integers:
+            from reports.golden import compare_passes
+
+            with phase("run in integers"):
+                first = held_out[0].numpy()[: job.integers]
+                compared = compare_passes(loaded, ladder.packed, first, window)
     found = {
         "model": loaded.name,
         "prune": prune,
@@ -64,6 +75,7 @@ def run_ladder(job: LadderJob, *, visible: bool) -> dict[str, Any]:
         "recent": job.recent,
         "rungs": [asdict(rung) for rung in ladder.rungs],
         "chance": asdict(ladder.chance),
+        "integers": compared,
         "seconds": seconds,
     }
     if job.out is not None:
@@ -91,6 +103,12 @@ def show_ladder(found: dict[str, Any], out: Path | None, *, as_json: bool) -> No
         f"{found['tokens']} tokens"
     )
     print_table(TextTable(columns, rows, [False, True, True, True]))
+    if (both := found["integers"]) is not None:
+        print_line(
+            f"first {both['tokens']} tokens, nats a token: {both['torch_nats']:.4f} in torch, "
+            f"{both['integer_nats']:.4f} in the engine's integers; the same next token expected "
+            f"behind {both['same_top1']:.1%}"
+        )
     print_line(f"{found['seconds']} s" + (f"   table, figure, weights: {out}" if out else ""))
 
 

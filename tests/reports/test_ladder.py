@@ -123,3 +123,17 @@ def test_the_tiny_decoder() -> None:
     assert nats["2:4"] < nats["+W4"] < nats["+W2"]
     assert nats["+A8"] == pytest.approx(nats["+W2"], abs=0.05)
     assert nats["+W2"] < 5.545  # a uniform guess: log 256
+
+
+def test_tokens_run_in_integers_too(checkpoint: Path) -> None:
+    options = ("--windows", "1", "--sinks", "2", "--recent", "6", "--integers", "20", "--json")
+    result = ladder("--model", checkpoint, "--text", checkpoint / "text.txt", *options)
+    assert result.exit_code == 0, result.output
+    both = json.loads(result.stdout)["integers"]
+    assert both["tokens"] == 20
+    assert both["integer_nats"] == pytest.approx(both["torch_nats"], abs=0.02)
+
+
+def test_one_token_has_no_loss(checkpoint: Path) -> None:
+    sentence = said("--model", checkpoint, "--text", checkpoint / "text.txt", "--integers", "1")
+    assert sentence == "integers must be 0 or at least 2 tokens, not 1"
