@@ -65,10 +65,11 @@ class KvUnpacker(wiring.Component):
         queue = Queue(m, item, config.queue_depth, "metadata")
         described = Signal()  # the next block's metadata was taken
         place, metadata = Signal(range(config.queue_depth + 1)), Signal()
-        codes = Signal(8 * config.dsps, reset_less=True)  # of the beat that leaves
         tokens = Mux(order.keys > config.block, config.block, order.keys)
         tokens = tokens[: config.block.bit_length()]
-        beats = ((tokens << 2) + tokens + config.dsps - 1) >> self._log_bytes  # 5 bytes a token
+        # times five without a product, for which Yosys would take a DSP
+        size = (tokens << 2) + tokens
+        beats = (size + config.dsps - 1) >> self._log_bytes
         m.d.comb += [
             self.command.ready.eq(~order.left),
             self.starts.eq(self.command.valid & ~order.left),
@@ -87,9 +88,10 @@ class KvUnpacker(wiring.Component):
             m.d.sync += [place.eq(Mux(last, 0, place + 1)), described.eq(last)]
         with m.If(order.takes):
             m.d.sync += described.eq(0)
-        with m.If(advances(self.beats)):
-            m.d.sync += [self.beats.valid.eq(order.takes), codes.eq(self.i.payload.as_value())]
+        codes = Signal(8 * config.dsps, reset_less=True)
         m.d.comb += self.beats.payload.as_value().eq(codes)
+        with m.If(advances(self.beats)):
+            m.d.sync += [self.beats.valid.eq(order.takes), codes.eq(self.i.payload)]
         self._tokens(m, queue)
         return m
 

@@ -40,10 +40,22 @@ async def a_beat_a_cycle(dut: Any) -> None:
     assert seen["i"].cycles[beats] == seen["i"].cycles[beats - 1] + 2
 
 
-async def check(dut: Any, task: Task, pattern: str, rows: list[int]) -> dict[str, Seen]:
+@cocotb.test()
+async def tokens_that_wait(dut: Any) -> None:
+    """Codes go on until the metadata of two blocks and a beat wait; then nothing does."""
+    task = read_task()
+    keys = 5 * task.config.block
+    late = [False] * (4 * row_beats(keys, task.config))
+    await check(dut, task, "full", [keys, 1], late)
+
+
+async def check(
+    dut: Any, task: Task, pattern: str, rows: list[int], late_tokens: list[bool] | None = None
+) -> dict[str, Seen]:
     """Run rows one after another; compare tokens, codes and every cycle."""
     config, random = task.config, task.random(pattern + " stalls")
     offer, token_ready = stalls(random, pattern, HORIZON_CYCLES)
+    token_ready = token_ready if late_tokens is None else late_tokens
     offer_command, ready = stalls(random, pattern, HORIZON_CYCLES)
     raw: list[int] = []
     tokens: list[dict[str, int]] = []
