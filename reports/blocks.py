@@ -125,7 +125,7 @@ def block_entries() -> list[dict[str, Any]]:
         }
         | {
             key: record.get(name, {}).get(key)
-            for key in ("verified", "size", "fpga", "asic", "tools")
+            for key in ("verified", "size", "fpga", "asic", "variants", "tools")
         }
         for name, block in BLOCKS.items()
     ]
