@@ -12,7 +12,7 @@ from algos.compress import Compression, compress
 from algos.ladder import bits_per_weight
 from algos.packed_model import load_packed, save_packed
 from tests.algos.decoders import random_tokens
-from workloads.models import TINY_DECODER, load_decoder
+from workloads.models import load_decoder
 from workloads.packed import PackedMatrix, WeightFormat, pack
 
 Layers = dict[str, PackedMatrix]
@@ -21,8 +21,6 @@ Layers = dict[str, PackedMatrix]
 @pytest.fixture(scope="module", params=["position", "pattern"])
 def layers(request: pytest.FixtureRequest) -> Layers:
     """All layers of the tiny decoder in 2 bits."""
-    if not TINY_DECODER.is_dir():
-        pytest.skip("workloads/tiny/decoder is not there: train it with train_decoder")
     how = Compression(prune="magnitude", weights=WeightFormat(index=request.param))
     return compress(load_decoder().model, random_tokens(1, 8), how)
 

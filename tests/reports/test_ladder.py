@@ -15,7 +15,7 @@ from algos.compress import set_weights
 from algos.ladder import mean_nats
 from algos.packed_model import load_packed
 from reports.cli import app
-from workloads.models import TINY_DECODER, load_decoder
+from workloads.models import load_decoder
 from workloads.text import held_out
 
 
@@ -114,8 +114,6 @@ def test_inputs_that_do_not_fill_groups(checkpoint: Path, tmp_path: Path) -> Non
 @pytest.mark.model
 def test_the_tiny_decoder() -> None:
     """Each step costs what its kind can cost; judgement beats chance."""
-    if not TINY_DECODER.is_dir():
-        pytest.skip("workloads/tiny/decoder is not there: train it with train_decoder")
     found = json.loads(ladder("--windows", "4", "--json").stdout)
     nats = {rung["step"]: rung["nats_per_token"] for rung in found["rungs"]}
     assert nats["FP32"] < nats["2:4"] < found["chance"]["nats_per_token"]

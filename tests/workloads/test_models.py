@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from workloads.errors import InputError
-from workloads.models import TINY_DECODER, load_decoder, load_encoder, mean_pool, shape_of
+from workloads.models import load_decoder, load_encoder, mean_pool, shape_of
 
 
 @pytest.mark.model
@@ -91,8 +91,6 @@ def test_another_family_is_no_decoder(tmp_path: Path) -> None:
 
 @pytest.mark.model
 def test_the_tiny_decoder_reads_bytes() -> None:
-    if not TINY_DECODER.is_dir():
-        pytest.skip("workloads/tiny/decoder is not there: train it with train_decoder")
     loaded = load_decoder()
     assert (loaded.name, loaded.tokenizer) == ("tiny-decoder", None)
     assert loaded.model.config.vocab_size == 256
