@@ -24,14 +24,15 @@ DEFAULT_WORKLOAD = "minilm-sentences"
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One thing to run. `shape`, `tokens` and `generate` hold for kind "shape" only."""
+    """One thing to run: a model on real inputs, or a model's shape without weights."""
 
     name: str
     description: str
-    kind: Literal["sentences", "shape"]  # a model on sentence pairs; a model's shape, no weights
-    shape: str = ""  # name in SHAPES
-    tokens: int = 0  # tokens of the prompt or of the encoder's input
-    generate: int = 0  # tokens generated after it
+    kind: Literal["sentences", "text", "images", "questions", "shape"]
+    shape: str = ""  # name in SHAPES, of kind "shape"
+    tokens: int = 0  # tokens of the prompt or of the encoder's input; 0: as the inputs have them
+    generate: int = 0  # tokens after the prompt
+    inputs: int = 0  # texts, images or canvases; 0: all there are
 
     @property
     def synthetic(self) -> bool:
@@ -59,6 +60,14 @@ WORKLOADS: dict[str, Workload] = {
             name=DEFAULT_WORKLOAD,
             description="MiniLM-L6 on 100 pairs of English sentences from Python's documentation",
             kind="sentences",
+        ),
+        Workload(
+            name="tiny-decoder",
+            description="the tiny decoder on held-out Python source: 448 bytes, then 32 one by one",
+            kind="text",
+            tokens=448,
+            generate=32,
+            inputs=16,
         ),
         _shape("bert-base", 384, 0, "BERT-Base on 384 tokens, the usual SQuAD input"),
         _shape("bert-large", 384, 0, "BERT-Large on 384 tokens, the usual SQuAD input"),
