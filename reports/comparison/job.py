@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -165,7 +166,7 @@ def _run(point: Point) -> dict[str, Any]:
 
 def _ordered(table: pd.DataFrame, wanted: list[Point]) -> pd.DataFrame:
     order = {(point.method, point.budget): place for place, point in enumerate(wanted)}
-    budgets = [None if value != value else value for value in table["budget"].astype(float)]
+    budgets = [None if isnan(value) else value for value in table["budget"].astype(float)]
     places = [order[key] for key in zip(table["method"], budgets, strict=True)]
     return table.iloc[sorted(range(len(places)), key=places.__getitem__)].reset_index(drop=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,7 +38,7 @@ def text_table(table: pd.DataFrame, kind: str) -> TextTable:
     dense = table[table["method"] == "dense"].iloc[0]
     rows = []
     for row in table.to_dict("records"):
-        budget = "" if row["budget"] != row["budget"] else f"{row['budget']:g}"
+        budget = "" if isnan(row["budget"]) else f"{row['budget']:g}"
         if isinstance(row["refused"], str):
             rows.append([row["method"], budget, *[""] * 4, row["refused"]])
             continue
@@ -103,7 +104,7 @@ def _dots(
 
 def _tint(colour: str, budget: float, budgets: list[Any]) -> str:
     """Return a paler colour for smaller budgets."""
-    if budget != budget or len(budgets) < 2:
+    if isnan(budget) or len(budgets) < 2:
         return colour
     return lighter(colour, 0.65 * (1 - budgets.index(budget) / (len(budgets) - 1)))
 
