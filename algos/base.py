@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 
 Ratio = Annotated[float, Field(gt=0, le=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+BITS = 12  # of Q, K and V where a method does not say otherwise: SpAtten's on-chip width
 
 Parity = Literal["authors", "hand", "description"]
 """How a method was checked: its outputs equal those of the authors' program; it was checked
@@ -116,9 +118,8 @@ class Decision:
     kept_tokens: Tensor | None = None  # (batch, kept) int64, ascending, among the layer's tokens
     merge: Tensor | None = None  # (batch, kept, token) weights: what each kept token becomes of
     # all the layer's tokens; None: it stays as it is
-    bypass: Tensor | None = None  # (batch, token) bool, before any is dropped: tokens that skip
-    # the block; None: none does
-    bypass_keeps_kv: bool = False  # tokens that skip are still attended to
+    bypass: Tensor | None = None  # (batch, token) bool, as many in each row: tokens that skip the
+    # coming block, where nothing attends to them; not in the last one. None: none does
     kept_heads: Tensor | None = None  # (batch, kept) int64, ascending, among the alive heads
     token_importance: Tensor | None = None  # (batch, token) of the layer's tokens
     head_importance: Tensor | None = None  # (batch, head) of the alive heads
@@ -148,13 +149,19 @@ class Method(Config, ABC):
         return None
 
     def attend(self, step: AttentionStep, state: Any) -> AttentionOutcome:
-        """Compute the attention of one layer for the tokens and heads that are alive."""
+        """Compute the attention of one layer for the tokens and heads that are alive.
+
+        By default all of it, from Q, K and V in `BITS` bits.
+        """
+        from algos.quant.progressive import at_precision
         from workloads.attention import dense_attention
 
-        result = dense_attention(step)
-        precision = Precision(q_bits=32, k_bits=32, v_bits=32)
+        query, key, value = (at_precision(x, BITS) for x in (step.query, step.key, step.value))
+        result = dense_attention(replace(step, query=query, key=key, value=value))
         return AttentionOutcome(
-            output=result.output, probability=result.probability, precision=precision
+            output=result.output,
+            probability=result.probability,
+            precision=Precision(q_bits=BITS, k_bits=BITS, v_bits=BITS),
         )
 
     def after_layer(self, step: AttentionStep, outcome: AttentionOutcome, state: Any) -> Decision:

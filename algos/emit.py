@@ -9,6 +9,7 @@ import numpy as np
 
 from algos.base import AttentionOutcome, Decision, Selection
 from algos.columns import Array, Collector, Lists
+from algos.static.facts import StaticFacts
 from workloads.shapes import ModelShape
 from workloads.step import AttentionStep
 
@@ -28,32 +29,44 @@ class LayerRecord:
     importance: Tensor | None  # (batch, token) accumulated before the layer; None: unknown
     outcome: AttentionOutcome
     decision: Decision
+    merged: int = 0  # tokens that went into others before the layer
+    bypassed: Tensor | None = None  # (batch, token) ids of those that skip the layer
 
 
 class Emitter:
-    """Collects layer records as columns. One encoder pass a sequence; decoding adds steps."""
+    """Collects what each layer of each step did as columns."""
 
-    def __init__(self, shape: ModelShape, *, record_scores: bool) -> None:
+    def __init__(
+        self, shape: ModelShape, *, record_scores: bool, facts: StaticFacts | None = None
+    ) -> None:
         self.rows = Collector()
-        self._shape = shape
+        self.shape = shape
         self._record_scores = record_scores
+        self._facts = facts  # what was pruned before the model ran; None: nothing was
 
-    def batch(self, sequences: Array, tokens: int) -> None:
-        """Declare sequences of `tokens` tokens each."""
+    def batch(
+        self, sequences: Array, tokens_dense: int, tokens: int | None = None, generated: int = 0
+    ) -> None:
+        """Declare sequences of `tokens_dense` tokens each, `tokens` after they were shortened."""
         self.rows.add(
-            "sequences", len(sequences), sequence=sequences, tokens_dense=tokens, tokens=tokens
+            "sequences",
+            len(sequences),
+            sequence=sequences,
+            tokens_dense=tokens_dense,
+            tokens=tokens_dense if tokens is None else tokens,
+            generated_tokens=generated,
         )
 
     def layer(self, record: LayerRecord) -> None:
         """Add the rows of one layer of one batch."""
         self._attention(record)
-        self._matmul(record)
+        self.products(record.sequences, record.step, record.heads)
         self._tokens(record)
         for selection in (*record.outcome.selections, *record.decision.selections):
             self._topk(record, selection)
 
     def _attention(self, record: LayerRecord) -> None:
-        shape, step, outcome = self._shape, record.step, record.outcome
+        shape, step, outcome = self.shape, record.step, record.outcome
         batch, alive_heads = record.heads.shape
         queries, keys = step.query.shape[2], step.key.shape[2]
         alive = np.zeros((batch, shape.heads), bool)
@@ -104,9 +117,16 @@ class Emitter:
             recomputed_queries=Lists.of_mask(ordinals, recomputed).spread(alive),
         )
 
-    def _matmul(self, record: LayerRecord) -> None:
-        shape, step = self._shape, record.step
-        attended, kv_attended = record.heads.shape[1] * shape.head_dim, self._kv_width(record)
+    def products(self, sequences: Array, step: AttentionStep, heads: Array) -> None:
+        """Add the products with weights of one layer.
+
+        Args:
+            sequences: (batch,) numbers.
+            step: how many tokens were computed, and where.
+            heads: (batch, alive) ids of the heads that run.
+        """
+        shape = self.shape
+        attended, kv_attended = heads.shape[1] * shape.head_dim, self._kv_width(heads)
         dense, kv_dense = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
         hidden, wide = (shape.hidden, shape.hidden), (shape.intermediate, shape.intermediate)
         widths: dict[str, tuple[tuple[int, Any], tuple[int, Any]]] = {  # (dense, computed)
@@ -120,31 +140,49 @@ class Emitter:
         if shape.gated:
             widths["gate"] = (hidden, wide)
         for operator, ((k_dense, k), (n_dense, n)) in widths.items():
+            columns = {
+                "operator": operator,
+                "m_dense": step.query.shape[2] if step.step else step.tokens_dense,
+                "k_dense": k_dense,
+                "n_dense": n_dense,
+                "m": step.query.shape[2],
+                "k": k,
+                "n": n,
+            }
             self.rows.add(
                 "matmul",
-                len(record.sequences),
-                sequence=record.sequences,
+                len(sequences),
+                sequence=sequences,
                 step=step.step,
                 layer=step.layer,
-                operator=operator,
-                m_dense=step.query.shape[2] if step.step else step.tokens_dense,
-                k_dense=k_dense,
-                n_dense=n_dense,
-                m=step.query.shape[2],
-                k=k,
-                n=n,
+                **columns | self._pruned_matrix(step.layer, operator, len(sequences)),
             )
 
-    def _kv_width(self, record: LayerRecord) -> Array:
+    def _pruned_matrix(self, layer: int, operator: str, rows: int) -> dict[str, Any]:
+        """Return what static pruning made of a matrix: the same columns for all matrices."""
+        if self._facts is None:
+            return {}
+        found = _WHOLE_MATRIX | self._facts.matmul[layer, operator]
+        for name in ("row_nonzeros", "block_ids"):
+            given = found[name]
+            found[name] = (
+                Lists.unknown(rows) if given is None else Lists.of_rows(np.tile(given, (rows, 1)))
+            )
+        return found
+
+    def _kv_width(self, heads: Array) -> Array:
         """Return the columns of K, (batch,): a key head lives while one of its query heads does."""
-        shape = self._shape
-        alive = np.zeros((len(record.heads), shape.kv_heads), bool)
-        np.put_along_axis(alive, record.heads // (shape.heads // shape.kv_heads), True, 1)
+        shape = self.shape
+        alive = np.zeros((len(heads), shape.kv_heads), bool)
+        np.put_along_axis(alive, heads // (shape.heads // shape.kv_heads), True, 1)
         width: Array = alive.sum(1) * shape.head_dim
         return width
 
     def _tokens(self, record: LayerRecord) -> None:
         step, batch = record.step, len(record.sequences)
+        ids = _int32(step.query_ids)
+        if record.bypassed is not None:
+            ids = np.sort(np.concatenate((ids, _int32(record.bypassed)), 1), 1)
         importance = Lists.unknown(batch)
         if record.importance is not None:
             importance = Lists.of_rows(record.importance.numpy())
@@ -155,10 +193,19 @@ class Emitter:
             step=step.step,
             layer=step.layer,
             tokens_dense=step.tokens_dense,
-            alive=step.query.shape[2],
-            token_ids=Lists.of_rows(_int32(step.query_ids)),
+            alive=ids.shape[1],
+            merged=record.merged,
+            token_ids=Lists.of_rows(ids),
             importance=importance,
+            **self._bypassed(record),
+            **({} if self._facts is None else self._facts.tokens[step.layer]),
         )
+
+    def _bypassed(self, record: LayerRecord) -> dict[str, Any]:
+        batch, ids = len(record.sequences), record.bypassed
+        if ids is None:
+            return {"bypassed": 0, "bypassed_ids": Lists.unknown(batch)}
+        return {"bypassed": ids.shape[1], "bypassed_ids": Lists.of_rows(_int32(ids))}
 
     def _topk(self, record: LayerRecord, selection: Selection) -> None:
         batch, groups, operations, n = selection.codes.shape
@@ -179,6 +226,20 @@ class Emitter:
             k=selection.k,
             scores=scores,
         )
+
+
+_WHOLE_MATRIX: dict[str, Any] = {
+    "expert": -1,
+    "skipped": False,
+    "pattern": "dense",
+    "density": 1.0,
+    "pattern_n": 0,
+    "pattern_m": 0,
+    "block_rows": 0,
+    "block_columns": 0,
+    "row_nonzeros": None,
+    "block_ids": None,
+}
 
 
 def _int32(ids: Tensor) -> Array:

@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from algos.base import Batch, Decision, Method
-from algos.emit import NOTES, Emitter, LayerRecord
-from workloads.attention import AttentionOutput
+from algos.base import Batch, Method
+from algos.emit import NOTES, Emitter
+from algos.kv.base import CacheMethod
+from algos.kv.runner import CacheRunner
+from algos.layer_runner import LayerRunner
+from algos.static.facts import StaticFacts
+from algos.token.base import TokenMethod
+from algos.token.modules import watched_modules
 from workloads.capture import attached
 from workloads.errors import InputError
 from workloads.models import LoadedModel, mean_pool
-from workloads.session import LayerInput
+from workloads.session import Session
 from workloads.shapes import ModelShape
-from workloads.step import AttentionStep
 from workloads.trace import Trace, TraceBuilder, TraceHeader
-
-if TYPE_CHECKING:
-    from torch import Tensor
 
 BATCH_SIZE = 64
 Progress = Callable[[int, int], None]  # sequences done, sequences in all
@@ -41,19 +43,7 @@ class MethodRun:
 
     def trace(self, accuracy: dict[str, float]) -> Trace:
         """Build the checked trace of this run with the accuracy measured on its embeddings."""
-        builder = TraceBuilder()
-        self.emitter.rows.write(builder)
-        header = TraceHeader(
-            workload=self.workload,
-            model=self.shape,
-            method=self.method.name,
-            parameters=self.method.model_dump(),
-            seed=self.seed,
-            accuracy=accuracy,
-            synthetic=False,
-            notes=NOTES,
-        )
-        return builder.finish(header)
+        return build_trace(self.emitter, self.method, self.workload, self.seed, accuracy)
 
 
 def run_method(
@@ -88,14 +78,15 @@ def run_method(
 
     _check(loaded, token_lists, seed)
     emitter = Emitter(loaded.shape, record_scores=record_scores)
-    runner = _Runner(method, loaded.shape, emitter, seed)
     embeddings = np.zeros((len(token_lists), loaded.shape.hidden), np.float32)
     done = 0
-    with torch.inference_mode(), attached(loaded.model, runner):
+    with torch.inference_mode():
         for sequences in _batches(token_lists):
             tokens = torch.tensor([list(token_lists[i]) for i in sequences])
-            runner.begin(sequences, tokens.shape[1])
-            output = loaded.model(input_ids=tokens, use_cache=False)
+            batch = make_batch(loaded.shape, tokens.shape[1], sequences, seed)
+            emitter.batch(sequences, tokens.shape[1])
+            with running(method, batch, sequences, emitter, loaded.model):
+                output = loaded.model(input_ids=tokens, use_cache=False)
             embeddings[sequences] = mean_pool(output.last_hidden_state).numpy()
             done += len(sequences)
             if progress is not None:
@@ -113,90 +104,6 @@ def run_method(
     )
 
 
-class _Runner:
-    """The handler of one run: applies each decision before the next layer."""
-
-    _sequences: np.ndarray[Any, Any]  # numbers of the sequences of the batch
-    _state: Any  # the method's own
-    _decision: Decision  # after the layer before
-    _heads: Tensor  # (batch, alive) ids
-    _importance: Tensor | None  # (batch, token) of the tokens that entered the layer
-
-    def __init__(self, method: Method, shape: ModelShape, emitter: Emitter, seed: int) -> None:
-        self._method, self._shape, self._emitter, self._seed = method, shape, emitter, seed
-
-    def begin(self, sequences: np.ndarray[Any, Any], tokens: int) -> None:
-        """Start a batch of sequences of `tokens` tokens each."""
-        import torch
-
-        generators = tuple(
-            torch.Generator().manual_seed(_mix(self._seed, int(number))) for number in sequences
-        )
-        batch = Batch(shape=self._shape, tokens=tokens, generators=generators)
-        self._sequences = sequences
-        self._state = self._method.begin(batch)
-        self._decision, self._importance = Decision(), None
-        self._heads = torch.arange(self._shape.heads).expand(len(sequences), -1)
-        self._emitter.batch(sequences, tokens)
-
-    def enter_layer(self, entry: LayerInput) -> LayerInput:
-        """Drop what the decision after the last layer dropped."""
-        kept, importance = self._decision.kept_tokens, self._decision.token_importance
-        if self._decision.kept_heads is not None:
-            self._heads = self._heads.gather(1, self._decision.kept_heads)
-        if kept is not None:
-            importance = None if importance is None else importance.gather(1, kept)
-            entry = entry.keep(kept)
-        self._importance = importance
-        return entry
-
-    def attend(self, step: AttentionStep) -> AttentionOutput:
-        """Let the method compute the alive heads; pruned heads put out zeros."""
-        alive = self._alive(step)
-        outcome = self._method.attend(alive, self._state)
-        self._decision = self._method.after_layer(alive, outcome, self._state)
-        self._emitter.layer(
-            LayerRecord(
-                sequences=self._sequences,
-                step=alive,
-                heads=self._heads.numpy(),
-                importance=self._importance,
-                outcome=outcome,
-                decision=self._decision,
-            )
-        )
-        return AttentionOutput(
-            output=self._all_heads(outcome.output), probability=self._all_heads(outcome.probability)
-        )
-
-    def _alive(self, step: AttentionStep) -> AttentionStep:
-        """Return the step of the alive heads, with K and V of each one's key head."""
-        if self._heads.shape[1] == self._shape.heads == self._shape.kv_heads:
-            return step
-        kv_heads = self._heads // (self._shape.heads // self._shape.kv_heads)
-        return replace(
-            step,
-            query=_take(step.query, self._heads),
-            key=_take(step.key, kv_heads),
-            value=_take(step.value, kv_heads),
-        )
-
-    def _all_heads(self, x: Tensor) -> Tensor:
-        if x.shape[1] == self._shape.heads:
-            return x
-        whole = x.new_zeros(len(x), self._shape.heads, *x.shape[2:])
-        return whole.scatter(1, _index(self._heads, x), x)
-
-
-def _take(x: Tensor, heads: Tensor) -> Tensor:
-    """Return the heads (batch, kept) of x (batch, head, token, channel)."""
-    return x.gather(1, _index(heads, x))
-
-
-def _index(heads: Tensor, x: Tensor) -> Tensor:
-    return heads[:, :, None, None].expand(-1, -1, *x.shape[2:])
-
-
 def _batches(token_lists: Sequence[Sequence[int]]) -> Iterator[np.ndarray[Any, Any]]:
     """Yield the numbers of sequences that run together, shortest first."""
     by_length: dict[int, list[int]] = defaultdict(list)
@@ -206,6 +113,75 @@ def _batches(token_lists: Sequence[Sequence[int]]) -> Iterator[np.ndarray[Any, A
         numbers = by_length[length]
         for start in range(0, len(numbers), BATCH_SIZE):
             yield np.array(numbers[start : start + BATCH_SIZE])
+
+
+def build_trace(
+    emitter: Emitter,
+    method: Method,
+    workload: str,
+    seed: int,
+    accuracy: dict[str, float],
+    notes: str = NOTES,
+) -> Trace:
+    """Build the checked trace of what an emitter collected."""
+    builder = TraceBuilder()
+    emitter.rows.write(builder)
+    header = TraceHeader(
+        workload=workload,
+        model=emitter.shape,
+        method=method.name,
+        parameters=method.model_dump(),
+        seed=seed,
+        accuracy=accuracy,
+        synthetic=False,
+        notes=notes,
+    )
+    return builder.finish(header)
+
+
+def make_batch(
+    shape: ModelShape, tokens: int, sequences: Iterable[int], seed: int, **known: Any
+) -> Batch:
+    """Return the description of a batch; each sequence gets a generator of its own."""
+    import torch
+
+    generators = tuple(
+        torch.Generator().manual_seed(_mix(seed, int(number))) for number in sequences
+    )
+    return Batch(shape=shape, tokens=tokens, generators=generators, **known)
+
+
+@contextmanager
+def running(
+    method: Method,
+    batch: Batch,
+    sequences: Any,
+    emitter: Emitter,
+    model: Any,
+    *,
+    facts: StaticFacts | None = None,
+    cached: bool = False,
+) -> Iterator[Session]:
+    """Let a method decide in every forward pass of a model until the context is left.
+
+    Args:
+        method: decides; one of the cache needs `cached`.
+        batch: what runs.
+        sequences: (batch,) numbers of its sequences.
+        emitter: collects the trace.
+        model: a Hugging Face model.
+        facts: what was pruned before the model ran; None: nothing was.
+        cached: the model decodes: K and V stay for the tokens that follow.
+    """
+    with ExitStack() as undo:
+        handler: Any
+        if isinstance(method, CacheMethod):
+            handler = CacheRunner(method, batch, sequences, emitter)
+        else:
+            handler = LayerRunner(method, batch, sequences, emitter, facts=facts, cached=cached)
+        if isinstance(method, TokenMethod) and method.wants_modules:
+            handler.modules = undo.enter_context(watched_modules(model))
+        yield undo.enter_context(attached(model, handler))
 
 
 def _mix(seed: int, sequence: int) -> int:

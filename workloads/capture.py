@@ -53,7 +53,7 @@ class Recorder:
 
 
 @contextmanager
-def attached(model: Any, handler: AttentionHandler) -> Iterator[None]:
+def attached(model: Any, handler: AttentionHandler) -> Iterator[Session]:
     """Let `handler` compute every attention of `model` and decide which tokens enter each block.
 
     All sequences of a batch must have the same length: padding is not expected. Tokens can be
@@ -77,7 +77,7 @@ def attached(model: Any, handler: AttentionHandler) -> Iterator[None]:
             for module in block.modules():
                 setattr(module, MARK, (session, layer))
                 undo.callback(delattr, module, MARK)
-        yield
+        yield session
 
 
 def find_blocks(model: Any) -> list[Any]:

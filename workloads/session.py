@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -25,6 +26,7 @@ class LayerInput:
     hidden: Tensor  # (batch, tokens, hidden)
     token_ids: Tensor  # (batch, tokens) positions in the unpruned sequence
     tokens_dense: int  # tokens of the unpruned sequence so far
+    look_ahead: Callable[[LayerInput], Glimpse]  # what the block would attend to of some input
 
     def keep(self, ordinals: Tensor) -> LayerInput:
         """Return the input with only some tokens. `ordinals` (batch, kept) index `token_ids`."""
@@ -32,6 +34,14 @@ class LayerInput:
         return replace(
             self, hidden=self.hidden.gather(1, rows), token_ids=self.token_ids.gather(1, ordinals)
         )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Glimpse:
+    """What a block would compute of its input, up to its attention."""
+
+    step: AttentionStep
+    probability: Tensor  # (batch, head, query, key)
 
 
 class AttentionHandler(Protocol):
@@ -65,14 +75,27 @@ class Session:
         self._family = family
         self._step = 0
         self._past = 0  # tokens in the cache before this pass
+        self._resumed = 0  # tokens that the handler's own cache stands for
         self._tokens = 0  # tokens of this pass before any was dropped
         self._ids: Any = None  # (batch, tokens) positions of the current block's tokens
+        self.glimpsing = False  # a block runs only to see what it would attend to
+
+    def resume(self, past: int) -> None:
+        """Say that the next pass follows `past` tokens, whose K and V the handler keeps.
+
+        The model then gets `use_cache=False` and the `position_ids` of the new tokens.
+        """
+        self._resumed = past
 
     def hook(self, layer: int) -> Any:
         """Return the forward pre-hook of one block."""
 
-        def before_block(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def before_block(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             hidden = args[0] if args else kwargs["hidden_states"]
+
+            def look_ahead(entry: LayerInput) -> Glimpse:
+                return self._glimpse(module, entry, args, kwargs)
+
             caches = [v for v in (*args, *kwargs.values()) if hasattr(v, "get_seq_length")]
             if layer == 0:
                 self._begin_pass(hidden, int(caches[0].get_seq_length()) if caches else 0)
@@ -82,6 +105,7 @@ class Session:
                 hidden=hidden,
                 token_ids=self._ids,
                 tokens_dense=self._past + self._tokens,
+                look_ahead=look_ahead,
             )
             left = self.handler.enter_layer(entry)
             self._ids = left.token_ids
@@ -93,6 +117,25 @@ class Session:
             return args, kwargs | {"hidden_states": left.hidden}
 
         return before_block
+
+    def _glimpse(
+        self, block: Any, entry: LayerInput, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Glimpse:
+        """Run a block on an input until it attends."""
+        before, self._ids, self.glimpsing = self._ids, entry.token_ids, True
+        if entry.token_ids.shape[1] != self._tokens:
+            kwargs = kwargs | self._positions(kwargs)
+        try:
+            if args:
+                block.forward(entry.hidden, *args[1:], **kwargs)
+            else:
+                block.forward(**kwargs | {"hidden_states": entry.hidden})
+        except _Glimpsed as seen:
+            probability = dense_attention(seen.step).probability
+            return Glimpse(step=seen.step, probability=probability)
+        finally:
+            self._ids, self.glimpsing = before, False
+        raise InputError(f"block {entry.layer} must have an attention to look at, it ran without")
 
     def place(self, layer: int) -> _Place:
         """Return where the running pass is."""
@@ -107,7 +150,8 @@ class Session:
     def _begin_pass(self, hidden: Tensor, past: int) -> None:
         import torch
 
-        self._past, self._tokens = past, hidden.shape[1]
+        past = past or self._resumed
+        self._past, self._tokens, self._resumed = past, hidden.shape[1], 0
         self._step = self._step + 1 if past else 0
         ids = torch.arange(past, past + self._tokens, device=hidden.device)
         self._ids = ids.expand(len(hidden), -1)
@@ -138,6 +182,14 @@ class Session:
         return changed
 
 
+class _Glimpsed(Exception):
+    """Ends a block that runs only to see what it would attend to."""
+
+    def __init__(self, step: AttentionStep) -> None:
+        super().__init__("seen")
+        self.step = step
+
+
 def attention_function(
     module: Any,
     query: Tensor,
@@ -161,6 +213,8 @@ def attention_function(
         query.shape[-1] ** -0.5 if scaling is None else scaling,
         bool(getattr(module, "is_causal", False)),
     )
+    if session is not None and session.glimpsing:
+        raise _Glimpsed(step)
     result = dense_attention(step) if session is None else session.handler.attend(step)
     return result.output.transpose(1, 2).contiguous(), result.probability
 
@@ -187,8 +241,10 @@ def _step(place: _Place, tensors: Any, mask: Any, scale: float, causal: bool) ->
     import torch
 
     query, key, value = tensors
-    past = torch.arange(place.past, device=query.device).expand(len(query), -1)
-    key_ids = torch.cat((past, place.ids), 1) if place.past else place.ids
+    key_ids = place.ids
+    if key.shape[2] > key_ids.shape[1]:  # transformers' own cache holds the tokens before
+        past = torch.arange(place.past, device=query.device).expand(len(query), -1)
+        key_ids = torch.cat((past, place.ids), 1)
     return AttentionStep(
         layer=place.layer,
         step=place.step,

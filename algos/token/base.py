@@ -17,7 +17,7 @@ from workloads.step import AttentionStep
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from workloads.capture import CapturedLayer
+    from workloads.session import Glimpse
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class Between:
     hidden: Tensor  # (batch, token, hidden)
     ids: Tensor  # (batch, token) positions in the unpruned sequence, ascending
     before: Seen | None  # None: no block has run
-    look_ahead: Callable[[], CapturedLayer]  # what the coming block would compute of all tokens
+    look_ahead: Callable[[], Glimpse]  # what the coming block would compute of all tokens
 
 
 class TokenMethod(Method):
