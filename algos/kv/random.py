@@ -1,0 +1,41 @@
+"""Random eviction: the control that says whether a signal is worth anything."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
+
+from algos.base import Parity
+from algos.kv.base import CacheAttention, CacheStep
+from algos.kv.evicting import Evicting, EvictingState
+
+if TYPE_CHECKING:
+    from torch import Generator, Tensor
+
+
+def draw(shape: tuple[int, int], generators: Sequence[Generator]) -> Tensor:
+    """Return uniform numbers (batch, *shape) in [0, 1), each sequence from its own generator."""
+    import torch
+
+    return torch.stack([torch.rand(shape, generator=g) for g in generators])
+
+
+class RandomEviction(Evicting):
+    """Keep tokens drawn at random, each KV head its own: a null baseline.
+
+    A token gets one number when it enters, and goes when the number is the smallest that is held.
+    """
+
+    name: ClassVar[str] = "random-kv"
+    signal: ClassVar[str] = "uniform random numbers"
+    paper: ClassVar[str] = "none"
+    parity: ClassVar[Parity] = "hand"
+
+    def score(self, step: CacheStep, attention: CacheAttention, state: EvictingState) -> Tensor:
+        """Draw numbers for the new tokens."""
+        import torch
+
+        before = state.before.get(step.layer)
+        known = 0 if before is None else before.shape[-1]
+        fresh = draw((step.key.shape[1], step.entries - known), state.batch.generators)
+        return fresh if before is None else torch.cat((before, fresh), -1)
