@@ -87,21 +87,14 @@ def run_point(source: Any, method: Method, machine: BareMachine) -> dict[str, An
 def offered_share(trace: Trace) -> float:
     """Return the bytes of Q, K and V that are left, as a share of the unpruned ones.
 
-    All kinds of sparsity count, also those that a machine may not exploit. A scoring pass over
-    some channels of K counts as what it reads.
+    All kinds of sparsity count, also those that a machine may not exploit.
     """
     from sim.operations import KINDS, sparsity_table
 
     table = sparsity_table(trace, KINDS, 12)
     bytes_ = table[table["quantity"] == "DRAM bytes"]
     dense = float(bytes_["dense"].iloc[0])
-    return (dense - float(bytes_["offered"].sum()) + _scoring_bytes(trace)) / dense
-
-
-def _scoring_bytes(trace: Trace) -> float:
-    columns = [trace.array("attention", n) for n in ("scored_keys", "scored_channels", "k_bits")]
-    keys, channels, bits = (column.astype(float) for column in columns)
-    return float((keys * channels * bits).sum() / 8)
+    return 1 - float(bytes_["offered"].sum()) / dense
 
 
 def _ignore(_done: int, _of: int) -> None:
