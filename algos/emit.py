@@ -98,7 +98,7 @@ class Emitter:
             head=head,
             kv_head=head // (shape.heads // shape.kv_heads),
             alive=alive,
-            queries_dense=step.tokens_dense,
+            queries_dense=queries if step.step else step.tokens_dense,
             queries=np.where(alive, queries, 0),
             keys_dense=step.tokens_dense,
             keys=np.where(alive, keys, 0),
@@ -180,7 +180,7 @@ class Emitter:
 
     def _tokens(self, record: LayerRecord) -> None:
         step, batch = record.step, len(record.sequences)
-        ids = _int32(step.query_ids)
+        ids = _int32(step.key_ids)  # a later step finds the tokens that its layer has left
         if record.bypassed is not None:
             ids = np.sort(np.concatenate((ids, _int32(record.bypassed)), 1), 1)
         importance = Lists.unknown(batch)

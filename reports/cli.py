@@ -302,6 +302,42 @@ def ladder(
 
 
 @command
+def compare(
+    family: Annotated[str, typer.Option(help="Family of methods; `prunesim list methods`.")] = "kv",
+    workload: Workload = "tiny-decoder",
+    machine: Machine = "spatten",
+    budgets: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Values of keep_ratio, the common budget.")
+    ] = "0.1,0.25,0.5",
+    methods: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Only these methods; default: the whole family.")
+    ] = "",
+    limit: Limit = None,
+    seed: Seed = 0,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Default: runs/compare-FAMILY-WORKLOAD.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Compare all methods of a family at equal budgets: accuracy, DRAM bytes, cycles."""
+    from reports.comparison.command import run_comparison
+
+    run_comparison(
+        family=family,
+        workload=workload,
+        machine=machine,
+        budgets=budgets,
+        methods=methods,
+        limit=limit,
+        seed=seed,
+        jobs=jobs,
+        out=out or Path("runs") / f"compare-{family}-{workload}",
+        as_json=json,
+    )
+
+
+@command
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|machines|workloads|blocks")],
     json: Json = False,

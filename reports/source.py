@@ -60,7 +60,13 @@ def make_source(request: Request) -> Source:
     if workload.kind == "sentences":
         pairs = read_sentence_pairs(request.sentences, request.limit)
         return SentenceSource(workload.name, pairs, request.seed)
-    for name in ("sentences", "limit"):
+    if request.sentences is not None:
+        raise InputError(f"sentences must be left out for {workload.name}, it reads none")
+    if workload.kind == "text":
+        from reports.source_text import TextSource
+
+        return TextSource(workload, request.limit, request.seed)
+    for name in ("limit",):
         if getattr(request, name) is not None:
             raise InputError(f"{name} must be left out for {workload.name}, it reads no sentences")
     return ShapeSource(workload, request.seed)

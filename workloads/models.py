@@ -46,7 +46,7 @@ def load_encoder(path: str | None = None) -> LoadedModel:
             family is not known to `shape_of`.
     """
     folder = _default_folder() if path is None else Path(path)
-    return _load(folder, DEFAULT_ENCODER if path is None else None, "AutoModel")
+    return load_folder(folder, DEFAULT_ENCODER if path is None else None, "AutoModel")
 
 
 def load_decoder(path: str | None = None) -> LoadedModel:
@@ -60,11 +60,29 @@ def load_decoder(path: str | None = None) -> LoadedModel:
         InputError: the folder holds no checkpoint, or one of another family.
     """
     folder = TINY_DECODER if path is None else Path(path)
-    return _load(folder, DEFAULT_DECODER if path is None else None, "AutoModelForCausalLM")
+    return load_folder(
+        folder,
+        DEFAULT_DECODER if path is None else None,
+        "AutoModelForCausalLM",
+        decoders=DECODER_FAMILIES,
+    )
 
 
-def _load(folder: Path, name: str | None, kind: str) -> LoadedModel:
-    """Load a folder with a class of transformers; `name` defaults to the folder's."""
+def load_folder(
+    folder: Path, name: str | None, kind: str, *, decoders: tuple[str, ...] = (), **options: Any
+) -> LoadedModel:
+    """Load a folder in float32 for evaluation, without network access and without output.
+
+    Args:
+        folder: of a checkpoint in Hugging Face format.
+        name: of the model; None: the folder's.
+        kind: class of transformers that loads it.
+        decoders: families it must be of; empty: any that `shape_of` knows.
+        options: for the class.
+
+    Raises:
+        InputError: the folder holds no checkpoint, or one of another family.
+    """
     name = name or folder.resolve().name
     if not (folder / "config.json").is_file():
         raise InputError(
@@ -75,13 +93,13 @@ def _load(folder: Path, name: str | None, kind: str) -> LoadedModel:
             import transformers
 
             config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
-            if kind == "AutoModelForCausalLM" and config.model_type not in DECODER_FAMILIES:
+            if decoders and config.model_type not in decoders:
                 raise InputError(
-                    f"model {folder} must be a decoder of {', '.join(DECODER_FAMILIES)}, "
+                    f"model {folder} must be a decoder of {', '.join(decoders)}, "
                     f"not {config.model_type!r}"
                 )
             loader = getattr(transformers, kind)
-            model = loader.from_pretrained(folder, local_files_only=True).float().eval()
+            model = loader.from_pretrained(folder, local_files_only=True, **options).float().eval()
             has_tokenizer = any((folder / file).is_file() for file in _TOKENIZER_FILES)
             tokenizer = (
                 transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -115,6 +133,8 @@ def shape_of(config: Any, name: str | None = None) -> ModelShape:
         hidden=hidden,
         intermediate=4 * hidden if intermediate is None else intermediate,
         gated=config.model_type in _GATED,
+        experts=getattr(config, "num_local_experts", None) or 0,
+        experts_per_token=getattr(config, "num_experts_per_tok", None) or 0,
         source="the checkpoint's config.json",
     )
 
@@ -135,10 +155,11 @@ _WIDTH_FIELD = {
     "gpt2": "n_inner",  # None: four times the hidden width
     "opt": "ffn_dim",
     "llama": "intermediate_size",
+    "mixtral": "intermediate_size",
     "qwen2": "intermediate_size",
     "vit": "intermediate_size",
 }
-_GATED = ("llama", "qwen2")
+_GATED = ("llama", "mixtral", "qwen2")
 
 
 def _default_folder() -> Path:

@@ -15,8 +15,10 @@ class ModelShape:
     kv_heads: int  # < heads under grouped-query attention
     head_dim: int
     hidden: int
-    intermediate: int  # width of the feed-forward layer
+    intermediate: int  # width of the feed-forward layer, of each expert where there are several
     gated: bool = False  # True: gate, up and down projections; False: up and down
+    experts: int = 0  # feed-forward layers that a router chooses from; 0: one, for all tokens
+    experts_per_token: int = 0  # of them, those that a token passes through
     vocabulary: int = 0  # outputs of the last layer; 0: none
     source: str
 

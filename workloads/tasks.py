@@ -6,7 +6,7 @@ rank and weigh the similarities of sentences as the dense vectors do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -24,14 +24,15 @@ DEFAULT_WORKLOAD = "minilm-sentences"
 
 @dataclass(frozen=True, kw_only=True)
 class Workload:
-    """One thing to run. `shape`, `tokens` and `generate` hold for kind "shape" only."""
+    """One thing to run: a model on real inputs, or a model's shape without weights."""
 
     name: str
     description: str
-    kind: Literal["sentences", "shape"]  # a model on sentence pairs; a model's shape, no weights
-    shape: str = ""  # name in SHAPES
-    tokens: int = 0  # tokens of the prompt or of the encoder's input
-    generate: int = 0  # tokens generated after it
+    kind: Literal["sentences", "text", "images", "questions", "shape"]
+    shape: str = ""  # name in SHAPES, of kind "shape"
+    tokens: int = 0  # tokens of the prompt or of the encoder's input; 0: as the inputs have them
+    generate: int = 0  # tokens after the prompt
+    inputs: int = 0  # texts, images or canvases; 0: all there are
 
     @property
     def synthetic(self) -> bool:
@@ -59,6 +60,14 @@ WORKLOADS: dict[str, Workload] = {
             name=DEFAULT_WORKLOAD,
             description="MiniLM-L6 on 100 pairs of English sentences from Python's documentation",
             kind="sentences",
+        ),
+        Workload(
+            name="tiny-decoder",
+            description="the tiny decoder on held-out Python source: 448 bytes, then 32 one by one",
+            kind="text",
+            tokens=448,
+            generate=32,
+            inputs=16,
         ),
         _shape("bert-base", 384, 0, "BERT-Base on 384 tokens, the usual SQuAD input"),
         _shape("bert-large", 384, 0, "BERT-Large on 384 tokens, the usual SQuAD input"),
@@ -175,6 +184,36 @@ def accuracy(embeddings: np.ndarray[Any, Any], reference: np.ndarray[Any, Any]) 
         "top1_retrieval": float((pruned.best == own).mean()),
         "top1_retrieval_dense": float((dense.best == own).mean()),
     }
+
+
+def top1(logits: np.ndarray[Any, Any], labels: np.ndarray[Any, Any]) -> float:
+    """Return the share of rows (n, classes) whose greatest value, the first if equal, is at (n,).
+
+    Raises:
+        InputError: other shapes, no rows, or a value that is not finite.
+    """
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or not logits.size:
+        raise InputError(
+            f"logits must have the shape (n, classes) of n >= 1 labels, not {logits.shape} "
+            f"for {labels.shape}"
+        )
+    if not np.isfinite(logits).all():
+        raise InputError("logits must be finite, some are not")
+    return float((logits.argmax(axis=1) == labels).mean())
+
+
+def answer_accuracy(answers: Sequence[str], expected: Sequence[str]) -> float:
+    """Return the share of answers that are exactly the expected ones.
+
+    Raises:
+        InputError: no answers, or not as many as are expected.
+    """
+    if not answers or len(answers) != len(expected):
+        raise InputError(
+            f"answers must be one for each of at least 1 question, not {len(answers)} "
+            f"for {len(expected)}"
+        )
+    return sum(a == e for a, e in zip(answers, expected, strict=True)) / len(answers)
 
 
 def spearman(left: FloatArray, right: FloatArray) -> float:

@@ -12,10 +12,12 @@ import numpy as np
 
 from workloads.errors import InputError
 from workloads.models import DEFAULT_DECODER, TINY_DECODER, LoadedModel
+from workloads.tiny_models import MOE
 
 Tokens = np.ndarray[Any, np.dtype[np.int64]]
 
 CONTEXT_LIMIT = 2048  # tokens of a window, as the papers of SparseGPT and Wanda measure
+_WITH_TEXT = (DEFAULT_DECODER, MOE)
 _BYTES_PER_TOKEN = 16  # more than tokenizers need on average
 
 
@@ -27,16 +29,16 @@ def held_out(loaded: LoadedModel, path: Path | None, limit: int | None) -> Token
 
     Args:
         loaded: a decoder.
-        path: the text; None: what the tiny decoder has not been trained on.
+        path: the text; None: what the tiny decoders have not been trained on.
         limit: most windows; None: all there are.
 
     Raises:
         InputError: no text for another model, or one that is too short or no UTF-8.
         OSError: the file cannot be read.
     """
-    if path is None and loaded.name != DEFAULT_DECODER:
+    if path is None and loaded.name not in _WITH_TEXT:
         raise InputError(
-            f"text must be given for {loaded.name}, only {DEFAULT_DECODER} has its own"
+            f"text must be given for {loaded.name}, only {' and '.join(_WITH_TEXT)} have their own"
         )
     path = path or TINY_DECODER / "held_out.txt"
     ids = _token_ids(loaded, path.read_bytes(), str(path))
@@ -68,7 +70,7 @@ def samples(loaded: LoadedModel, text: bytes, count: int, tokens: int, seed: int
 
 def library_text() -> bytes:
     """Return source of the Python library that runs: modules the tiny decoder may train on."""
-    from workloads.tiny.train_decoder import corpus
+    from workloads.tiny.corpus import corpus
 
     return corpus()[0]
 

@@ -46,8 +46,8 @@ def emit_cache(emitter: Emitter, record: CacheRecord) -> None:
         sequence=record.sequences,
         step=step.step,
         layer=step.layer,
-        tokens_dense=step.tokens_dense if step.step == 0 else step.query.shape[2],
-        alive=step.query.shape[2],
+        tokens_dense=step.tokens_dense,
+        alive=step.tokens_dense,
         token_ids=Lists.unknown(batch),
     )
 

@@ -7,13 +7,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from algos.base import Method
+from algos.dense import Dense
 from algos.linears import Slot, block_slots
-from algos.static.apply import applied, apply_block
+from algos.static.apply import applied, apply_block, pruned_copy
 from algos.static.base import BlockView, LinearView, ModelView, Outcome, Pruning, StaticMethod
 from algos.static.calibrate import Calibration, Inputs, Passes, captured_all, first, flat
+from algos.static.facts import StaticFacts, trace_facts
 from algos.static.gradients import ModelGradients, gradients
 from workloads.capture import find_blocks
 from workloads.errors import InputError
+from workloads.models import LoadedModel
 from workloads.shapes import ModelShape
 
 if TYPE_CHECKING:
@@ -178,3 +182,21 @@ def _check_weights(slots: Sequence[Mapping[str, Slot]]) -> None:
         for name, slot in block.items():
             if not bool(slot.weight.isfinite().all()):
                 raise InputError(f"layer {slot.layer} {name}: weights must be finite, not all are")
+
+
+def pruned(
+    method: Method, loaded: LoadedModel, calibration: Calibration, seed: int = 0
+) -> tuple[Method, LoadedModel, StaticFacts | None]:
+    """Return what runs of a method: for a static one, the pruned model and plain attention.
+
+    Args:
+        method: any; only a static one prunes here.
+        loaded: the unpruned model; it stays as it is.
+        calibration: samples and their loss.
+        seed: of methods that draw numbers.
+    """
+    if not isinstance(method, StaticMethod):
+        return method, loaded, None
+    pruning = prune(method, loaded.model, loaded.shape, calibration, seed=seed)
+    work = replace(loaded, model=pruned_copy(loaded.model, pruning))
+    return Dense(), work, trace_facts(loaded.model, pruning)

@@ -127,3 +127,22 @@ def _bytes(ops):
         (ops.values_fetched, ops.v_bits),
     )
     return sum(int(plane_bytes(rows, ops.head_dim, bits).sum()) for rows, bits in parts)
+
+
+def test_a_scoring_pass_is_read_by_channels_or_as_whole_keys(dense_trace):
+    builder = TraceBuilder()
+    builder.add("sequences", 1, sequence=0, tokens_dense=40, tokens=40, generated_tokens=1)
+    builder.add(
+        "attention", 1, sequence=0, step=1, layer=0, head=0, kv_head=0, queries_dense=1, queries=1,
+        keys_dense=41, keys=10, values=10, values_fetched=10, head_dim=32, q_bits=12, k_bits=12,
+        v_bits=12, scored_keys=41, scored_channels=8,
+    )  # fmt: skip
+    trace = builder.finish(dense_trace.header)
+    whole = lower(trace, ("token", VALUE_GENERATION), 12)
+    assert (whole.keys.tolist(), whole.values_fetched.tolist()) == ([41], [10])
+    assert lower(trace, ("token",), 12).values_fetched.tolist() == [41]
+    table = sparsity_table(trace, KINDS, 12).set_index(["quantity", "kind"])["offered"]
+    left = table["DRAM bytes"].sum()
+    dense = (1 + 41 + 41) * 32 * 12 // 8
+    k_read = 41 * 48 * (41 * 8 / 32 + 10) / 41  # 8 of 32 channels of all keys, then 10 keys whole
+    assert left == dense - round(48 + k_read + 10 * 48)

@@ -55,6 +55,12 @@ def llama() -> Any:
     return transformers.LlamaModel(transformers.LlamaConfig(**SMALL, num_key_value_heads=2))
 
 
+def mixtral() -> Any:
+    return transformers.MixtralModel(
+        transformers.MixtralConfig(**SMALL, num_key_value_heads=2, num_local_experts=4)
+    )
+
+
 def qwen2() -> Any:
     return transformers.Qwen2Model(transformers.Qwen2Config(**SMALL, num_key_value_heads=2))
 
@@ -77,6 +83,7 @@ FAMILIES: dict[str, Callable[[], Any]] = {
     "gpt2": gpt2,
     "opt": opt,
     "llama": llama,
+    "mixtral": mixtral,
     "qwen2": qwen2,
     "vit": vit,
 }
@@ -139,7 +146,7 @@ def test_captured_equals_eager(family: str) -> None:
         assert layer.step.key_ids.tolist() == [list(range(tokens))] * batch
 
 
-@pytest.mark.parametrize("family", ["gpt2", "opt", "llama", "qwen2"])
+@pytest.mark.parametrize("family", ["gpt2", "opt", "llama", "mixtral", "qwen2"])
 def test_causal_models_do_not_look_ahead(family: str) -> None:
     recorder = Recorder()
     model = make(family)

@@ -131,6 +131,13 @@ def test_shapes_of_the_families(config: Any, expected: tuple[Any, ...]) -> None:
     assert (*found, shape.hidden, shape.intermediate, shape.gated) == expected
 
 
+def test_experts_are_part_of_a_shape() -> None:
+    shape = shape_of(transformers.MixtralConfig())
+    assert (shape.experts, shape.experts_per_token, shape.gated) == (8, 2, True)
+    dense = shape_of(transformers.LlamaConfig())
+    assert (dense.experts, dense.experts_per_token) == (0, 0)
+
+
 def test_an_unknown_family_is_refused() -> None:
     with pytest.raises(InputError, match=r"^model family must be one of bert, .*, not 't5'"):
         shape_of(transformers.T5Config())

@@ -20,9 +20,11 @@ from workloads.tasks import (
     SENTENCES,
     WORKLOADS,
     accuracy,
+    answer_accuracy,
     read_sentence_pairs,
     spearman,
     tokenize,
+    top1,
 )
 
 
@@ -231,6 +233,32 @@ def test_unusable_embeddings_are_refused(pruned: np.ndarray, sentence: str) -> N
 def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match=r"must have the shape \(2n, d\) of at least 2 pairs, not"):
         accuracy(np.ones(shape), np.ones(shape))
+
+
+def test_top1_by_hand() -> None:
+    logits = np.array([[0.1, 0.9], [0.7, 0.2], [0.5, 0.5]])
+    assert top1(logits, np.array([1, 1, 0])) == pytest.approx(2 / 3)  # equal: the first
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "sentence"),
+    [
+        (np.ones((2, 3)), np.ones(3), r"not \(2, 3\) for \(3,\)$"),
+        (np.ones(3), np.ones(3), r"^logits must have the shape \(n, classes\) of n >= 1 labels"),
+        (np.ones((0, 3)), np.ones(0), r"not \(0, 3\) for \(0,\)$"),
+        (np.array([[np.nan, 1]]), np.ones(1), "^logits must be finite, some are not$"),
+    ],
+)
+def test_unusable_logits_are_refused(logits: np.ndarray, labels: np.ndarray, sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        top1(logits, labels)
+
+
+def test_answers_are_right_or_wrong() -> None:
+    assert answer_accuracy(["7", "none", "1"], ["7", "none", "10"]) == pytest.approx(2 / 3)
+    for answers in ([], ["7"]):
+        with pytest.raises(InputError, match=r"^answers must be one for each of at least 1 quest"):
+            answer_accuracy(answers, ["7", "8"] if answers else [])
 
 
 def test_registry_is_consistent() -> None:

@@ -67,7 +67,7 @@ def test_samples_come_from_many_places_and_follow_their_seed() -> None:
 
 def test_calibration_text_is_not_held_out() -> None:
     """Modules of the library are on one side or the other."""
-    from workloads.tiny.train_decoder import corpus
+    from workloads.tiny.corpus import corpus
 
     train, held = corpus()
     assert library_text() == train
@@ -76,7 +76,9 @@ def test_calibration_text_is_not_held_out() -> None:
 
 def test_what_a_user_can_get_wrong(tmp_path: Path) -> None:
     path = tmp_path / "text"
-    with pytest.raises(InputError, match=r"^text must be given for mine, only tiny-decoder has"):
+    with pytest.raises(
+        InputError, match=r"^text must be given for mine, only tiny-decoder and tiny-moe have"
+    ):
         held_out(loaded(), None, None)
     path.write_bytes(b"x")
     with pytest.raises(InputError, match=r"^text .* must have at least 2 tokens, not 1$"):

@@ -7,7 +7,8 @@ import math
 
 import pytest
 
-from workloads.tiny.train_decoder import CONTEXT, FOLDER, bigram_nats, held_out_nats
+from workloads.tiny.corpus import bigram_nats, held_out_nats
+from workloads.tiny.train_decoder import CONTEXT, FOLDER
 
 pytestmark = pytest.mark.model
 FACTS = json.loads((FOLDER / "training.json").read_text())
@@ -19,7 +20,7 @@ def test_held_out_loss_is_the_one_on_the_card() -> None:
 
     model = LlamaForCausalLM.from_pretrained(FOLDER).float().eval()
     windows = 8
-    nats = held_out_nats(model, HELD_OUT[: windows * CONTEXT])
+    nats = held_out_nats(model, HELD_OUT[: windows * CONTEXT], CONTEXT)
     assert nats == pytest.approx(FACTS["held_out_nats_8_windows"], abs=1e-3)
 
 
