@@ -1,0 +1,1 @@
+"""Which attention heads are pruned or shared."""
