@@ -1,0 +1,1 @@
+"""Static pruning: what is decided once, before the model runs."""

@@ -1,0 +1,170 @@
+"""Let a static method decide: views of the dense model, then block by block."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from algos.linears import Slot, block_slots
+from algos.static.apply import applied, apply_block
+from algos.static.base import BlockView, LinearView, ModelView, Outcome, Pruning, StaticMethod
+from algos.static.calibrate import Calibration, Inputs, Passes, captured_all, finite, first
+from algos.static.gradients import ModelGradients, gradients
+from workloads.capture import find_blocks
+from workloads.errors import InputError
+from workloads.shapes import ModelShape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def prune(
+    method: StaticMethod,
+    model: Any,
+    shape: ModelShape,
+    calibration: Calibration,
+    *,
+    seed: int = 0,
+) -> Pruning:
+    """Return what a static method removes from a model; the model stays as it is.
+
+    Args:
+        method: decides.
+        model: Hugging Face model in evaluation mode, float32.
+        shape: its dimensions.
+        calibration: samples and their loss.
+        seed: of methods that draw numbers.
+
+    Raises:
+        InputError: the model's matrices are not known; a weight, an input or a gradient is not
+            finite, or whatever the method refuses.
+    """
+    view = model_view(method, model, shape, calibration, seed)
+    plan = method.plan(view)
+    if "block_inputs" not in method.needs:
+        return Pruning(blocks=tuple(method.prune_block(block, plan) for block in view.blocks))
+    work = copy.deepcopy(model)
+    passes, answers = Passes(work, calibration.samples), []
+    for block, slots in zip(view.blocks, block_slots(work), strict=True):
+        inputs = passes.inputs(block.layer, slots)
+        linears = {n: replace(v, inputs=inputs[n]) for n, v in block.linears.items()}
+        answers.append(method.prune_block(replace(block, linears=linears), plan))
+        apply_block(slots, answers[-1])
+        passes.advance(block.layer)
+    return Pruning(blocks=tuple(answers))
+
+
+def model_view(
+    method: StaticMethod, model: Any, shape: ModelShape, calibration: Calibration, seed: int = 0
+) -> ModelView:
+    """Return the dense model as a method sees it, with what it needs and nothing else."""
+    import torch
+
+    slots, needs = block_slots(model), method.needs
+    _check_weights(slots)
+    inputs: Sequence[Inputs] = [{}] * len(slots)
+    hidden: list[list[Tensor]] = []
+    if needs & {"inputs", "hidden", "input_gradients"}:
+        wanted = slots if needs & {"inputs", "input_gradients"} else [{}] * len(slots)
+        inputs, hidden = _dense_pass(model, calibration, wanted)
+    found = ModelGradients(matrices=[{}] * len(slots), inputs=[{}] * len(slots))
+    if needs & {"gradients", "sample_gradients", "input_gradients"}:
+        found = gradients(model, calibration, slots, each="sample_gradients" in needs)
+    blocks = []
+    for layer, block in enumerate(slots):
+        linears = {
+            name: LinearView(
+                layer=layer,
+                operator=slot.operator,
+                expert=slot.expert,
+                weight=slot.weight.clone(),
+                bias=None if slot.bias is None else slot.bias.clone(),
+                inputs=inputs[layer].get(name),
+                gradients=found.matrices[layer].get(name),
+                input_gradients=found.inputs[layer].get(name),
+            )
+            for name, slot in block.items()
+        }
+        blocks.append(
+            BlockView(
+                layer=layer,
+                shape=shape,
+                experts=sum(
+                    slot.operator == "down" and slot.expert >= 0 for slot in block.values()
+                ),
+                linears=linears,
+                entered=tuple(hidden[layer]) if "hidden" in needs else (),
+                left=tuple(hidden[layer + 1]) if "hidden" in needs else (),
+            )
+        )
+    return ModelView(
+        shape=shape,
+        blocks=tuple(blocks),
+        samples=len(calibration.samples),
+        generator=torch.Generator().manual_seed(seed),
+        probe=lambda pruning: probe(model, calibration, pruning),
+    )
+
+
+def probe(model: Any, calibration: Calibration, pruning: Pruning) -> Outcome:
+    """Run the calibration on a pruned model, which is then what it was."""
+    import torch
+
+    losses: list[float] = []
+    outputs: list[Tensor] = []
+    with torch.no_grad(), applied(model, pruning), _Hidden(model) as hidden:
+        for number, sample in enumerate(calibration.samples):
+            outputs.append(calibration.read(model(**sample)))
+            losses.append(float(calibration.loss(outputs[-1], number)))
+    return Outcome(
+        losses=tuple(losses),
+        outputs=tuple(outputs),
+        hidden=tuple(tuple(samples) for samples in hidden.states[1:]),
+    )
+
+
+class _Hidden:
+    """Keeps the hidden states (tokens, hidden) before the first block and after each one."""
+
+    def __init__(self, model: Any) -> None:
+        self._blocks = find_blocks(model)
+        self.states: list[list[Tensor]] = [[] for _ in range(len(self._blocks) + 1)]
+
+    def __enter__(self) -> _Hidden:
+        self._hooks = [self._blocks[0].register_forward_pre_hook(self._before, with_kwargs=True)]
+        for layer, block in enumerate(self._blocks):
+            self._hooks.append(block.register_forward_hook(self._after(layer + 1)))
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        for hook in self._hooks:
+            hook.remove()
+
+    def _before(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._keep(0, args[0] if args else kwargs["hidden_states"])
+
+    def _after(self, place: int) -> Any:
+        return lambda _module, _args, output: self._keep(place, first(output))
+
+    def _keep(self, place: int, hidden: Tensor) -> None:
+        self.states[place].append(hidden.reshape(-1, hidden.shape[-1]))
+
+
+def _dense_pass(
+    model: Any, calibration: Calibration, slots: Sequence[Mapping[str, Slot]]
+) -> tuple[list[Inputs], list[list[Tensor]]]:
+    import torch
+
+    with torch.no_grad(), captured_all(slots) as found, _Hidden(model) as hidden:
+        for sample in calibration.samples:
+            model(**sample)
+    return [finite(block, x) for block, x in zip(slots, found, strict=True)], hidden.states
+
+
+def _check_weights(slots: Sequence[Mapping[str, Slot]]) -> None:
+    for block in slots:
+        for name, slot in block.items():
+            if not bool(slot.weight.isfinite().all()):
+                raise InputError(f"layer {slot.layer} {name}: weights must be finite, not all are")
