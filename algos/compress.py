@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from algos.linears import block_linears, get_weight, set_weight
+from algos.linears import Slot, block_linears, get_weight, set_weight
 from algos.quant.groupwise import quantize_weight
+from algos.static.base import sum_of
+from algos.static.calibrate import Passes, next_token
 from algos.weight import sparsegpt
 from algos.weight.magnitude import magnitude_score, random_score
 from algos.weight.pattern import keep_largest
 from algos.weight.wanda import input_squares, wanda_score
-from workloads.capture import find_blocks
 from workloads.config import Config
 from workloads.errors import InputError
 from workloads.packed import PackedMatrix, WeightFormat
@@ -67,9 +68,11 @@ def compress(model: Any, calibration: Tensor, how: Compression) -> dict[str, Pac
     packed: dict[str, PackedMatrix] = {}
     generator = torch.Generator().manual_seed(how.seed)
     with torch.no_grad():
-        passes = _Passes(model, calibration) if how.prune in _STATISTICS else None
+        passes = None
+        if how.prune in _STATISTICS:
+            passes = Passes(model, next_token(calibration).samples)
         for number, linears in enumerate(blocks):
-            statistics = passes.statistics(number, linears, how.prune) if passes else {}
+            statistics = _statistics(passes, number, linears, how.prune) if passes else {}
             for name, linear in linears.items():
                 found = _compressed(get_weight(linear), statistics.get(name), how, name, generator)
                 if isinstance(found, PackedMatrix):
@@ -79,6 +82,21 @@ def compress(model: Any, calibration: Tensor, how: Compression) -> dict[str, Pac
             if passes:
                 passes.advance(number)
     return packed
+
+
+def _statistics(
+    passes: Passes, number: int, linears: Mapping[str, Any], prune: str
+) -> dict[str, Tensor]:
+    """Return the statistic of the inputs of each layer, the mean over samples."""
+    found: dict[str, Tensor] = {}
+    latest: tuple[Any, Any] = (None, None)  # inputs and statistic: q, k and v share theirs
+    slots = {name: Slot(number, name, linear) for name, linear in linears.items()}
+    for name, samples in passes.inputs(number, slots).items():
+        if latest[0] is None or not all(x is y for x, y in zip(latest[0], samples, strict=True)):
+            total = sum_of(_STATISTICS[prune](x[None]) for x in samples)
+            latest = samples, total / len(samples)
+        found[name] = latest[1]
+    return found
 
 
 def check_sizes(model: Any, form: WeightFormat) -> None:
@@ -133,65 +151,3 @@ def _compressed(
     if form is None:
         return weight * mask
     return quantize_weight(weight, form, mask, layer)
-
-
-class _Passes:
-    """Hidden states of the calibration samples on their way through the blocks."""
-
-    def __init__(self, model: Any, calibration: Tensor) -> None:
-        self._blocks = find_blocks(model)
-        self._hidden: list[Tensor] = []
-        self._others: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-        hook = self._blocks[0].register_forward_pre_hook(self._catch, with_kwargs=True)
-        try:
-            for sample in calibration:
-                try:
-                    model(input_ids=sample[None], use_cache=False)
-                except _Caught:
-                    continue
-        finally:
-            hook.remove()
-
-    def _catch(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        kwargs = dict(kwargs)
-        hidden, rest = (args[0], args[1:]) if args else (kwargs.pop("hidden_states"), ())
-        self._hidden.append(hidden)
-        self._others.append((rest, kwargs))
-        raise _Caught
-
-    def statistics(self, number: int, linears: Mapping[str, Any], prune: str) -> dict[str, Tensor]:
-        """Return the statistic of the inputs of each layer, the mean over samples."""
-        sums: dict[str, Tensor] = {}
-        latest: list[Any] = [None, None]  # an input and its statistic: q, k and v share theirs
-
-        def hook_of(name: str) -> Any:
-            def hook(_module: Any, args: tuple[Any, ...]) -> None:
-                if latest[0] is not args[0]:
-                    inputs = args[0].reshape(1, -1, args[0].shape[-1])
-                    latest[:] = [args[0], _STATISTICS[prune](inputs) / len(self._hidden)]
-                sums[name] = sums[name] + latest[1] if name in sums else latest[1]
-
-            return hook
-
-        hooks = [linear.register_forward_pre_hook(hook_of(n)) for n, linear in linears.items()]
-        try:
-            for sample in range(len(self._hidden)):
-                self._run(number, sample)
-        finally:
-            for hook in hooks:
-                hook.remove()
-        return sums
-
-    def advance(self, number: int) -> None:
-        """Let all samples pass a block."""
-        self._hidden = [self._run(number, sample) for sample in range(len(self._hidden))]
-
-    def _run(self, number: int, sample: int) -> Tensor:
-        rest, kwargs = self._others[sample]
-        out = self._blocks[number](self._hidden[sample], *rest, **kwargs)
-        hidden: Tensor = out[0] if isinstance(out, tuple) else out
-        return hidden
-
-
-class _Caught(Exception):
-    """Ends a pass when the input of the first block is known."""

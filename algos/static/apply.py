@@ -35,7 +35,7 @@ def applied(model: Any, pruning: Pruning) -> Iterator[None]:
     """Prune a model; on leaving it is what it was."""
     with ExitStack() as stack:
         for slots, block in zip(block_slots(model), pruning.blocks, strict=True):
-            apply_block(slots, block, lambda undo: stack.callback(undo))
+            apply_block(slots, block, stack.callback)
         yield
 
 

@@ -132,7 +132,7 @@ class Passes:
         """Return the inputs of a block's matrices."""
         with captured(slots) as found:
             self._run(layer)
-        return finite(slots, found)
+        return flat(found)
 
     def advance(self, layer: int) -> None:
         """Let all samples pass a block."""
@@ -162,7 +162,7 @@ def captured_all(blocks: Sequence[Mapping[str, Slot]]) -> Iterator[list[dict[str
 
 @contextmanager
 def captured(slots: Mapping[str, Slot]) -> Iterator[dict[str, list[Tensor]]]:
-    """Collect what enters the matrices of a block while it runs, (tokens, inputs) each time."""
+    """Collect what enters the matrices of a block while it runs, (..., tokens, inputs)."""
     found: dict[str, list[Tensor]] = {name: [] for name in slots}
     modules: dict[Any, list[Slot]] = {}
     for slot in slots.values():
@@ -172,7 +172,7 @@ def captured(slots: Mapping[str, Slot]) -> Iterator[dict[str, list[Tensor]]]:
         plain = [slot for slot in modules[module] if slot.expert < 0]
         experts = [slot for slot in modules[module] if slot.expert >= 0]
         for slot in plain:
-            found[slot.name].append(args[0].reshape(-1, args[0].shape[-1]))
+            found[slot.name].append(args[0])  # as it is: gradients may be asked for it
         for slot in experts:
             found[slot.name].append(_expert_inputs(module, slot, *args[:2]))
 
@@ -194,16 +194,7 @@ def _expert_inputs(module: Any, slot: Slot, hidden: Tensor, chosen: Tensor) -> T
     return found
 
 
-def finite(slots: Mapping[str, Slot], found: Mapping[str, list[Tensor]]) -> Inputs:
-    """Return captured inputs if all are numbers.
-
-    Raises:
-        InputError: an input is not finite, naming the layer and the matrix.
-    """
-    for name, samples in found.items():
-        if not all(bool(x.isfinite().all()) for x in samples):
-            raise InputError(
-                f"layer {slots[name].layer} {name}: inputs on the calibration samples must be "
-                "finite, some are not"
-            )
-    return {name: tuple(samples) for name, samples in found.items()}
+def flat(found: Mapping[str, Sequence[Tensor]]) -> Inputs:
+    """Return captured inputs as (tokens, inputs); one that entered several matrices stays one."""
+    known = {id(x): x.reshape(-1, x.shape[-1]) for samples in found.values() for x in samples}
+    return {name: tuple(known[id(x)] for x in samples) for name, samples in found.items()}

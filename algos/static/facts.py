@@ -120,6 +120,6 @@ def _skipped(slot: Slot, block: BlockPruning) -> bool:
         return block.skip_attention
     if block.skip_ffn:
         return True
-    return (
-        slot.expert >= 0 and block.experts is not None and block.experts[slot.expert] != slot.expert
-    )
+    if slot.expert < 0 or block.experts is None:
+        return False
+    return int(block.experts[slot.expert]) != slot.expert

@@ -80,7 +80,7 @@ def gradients(
             )
         for parameter, gradient in zip(stored, found[: len(stored)], strict=True):
             sums[id(parameter)].add(gradient, each)
-        rest = iter(found[len(stored) :])
+        rest = (x.reshape(-1, x.shape[-1]) for x in found[len(stored) :])
         for block in by_input:
             for samples in block.values():
                 samples.append(next(rest))

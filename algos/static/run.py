@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from algos.linears import Slot, block_slots
 from algos.static.apply import applied, apply_block
 from algos.static.base import BlockView, LinearView, ModelView, Outcome, Pruning, StaticMethod
-from algos.static.calibrate import Calibration, Inputs, Passes, captured_all, finite, first
+from algos.static.calibrate import Calibration, Inputs, Passes, captured_all, first, flat
 from algos.static.gradients import ModelGradients, gradients
 from workloads.capture import find_blocks
 from workloads.errors import InputError
@@ -48,7 +48,7 @@ def prune(
     work = copy.deepcopy(model)
     passes, answers = Passes(work, calibration.samples), []
     for block, slots in zip(view.blocks, block_slots(work), strict=True):
-        inputs = passes.inputs(block.layer, slots)
+        inputs = _finite(passes.inputs(block.layer, slots), block.layer)
         linears = {n: replace(v, inputs=inputs[n]) for n, v in block.linears.items()}
         answers.append(method.prune_block(replace(block, linears=linears), plan))
         apply_block(slots, answers[-1])
@@ -160,7 +160,17 @@ def _dense_pass(
     with torch.no_grad(), captured_all(slots) as found, _Hidden(model) as hidden:
         for sample in calibration.samples:
             model(**sample)
-    return [finite(block, x) for block, x in zip(slots, found, strict=True)], hidden.states
+    return [_finite(flat(x), layer) for layer, x in enumerate(found)], hidden.states
+
+
+def _finite(found: Inputs, layer: int) -> Inputs:
+    for name, samples in found.items():
+        if not all(bool(x.isfinite().all()) for x in samples):
+            raise InputError(
+                f"layer {layer} {name}: inputs on the calibration samples must be finite, "
+                "some are not"
+            )
+    return found
 
 
 def _check_weights(slots: Sequence[Mapping[str, Slot]]) -> None:
