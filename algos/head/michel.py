@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
+
+from algos.base import Parity
+from algos.head.base import HeadMethod, best_heads
+from algos.selection import keep_count
+from algos.static.base import LinearView, ModelView, Need, Pruning
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,33 +30,34 @@ def normalised(importance: Tensor) -> Tensor:
     return importance / norm.clamp_min(1e-30)
 
 
-def stepwise(
-    importance_of: Callable[[Tensor], Tensor], layers: int, heads: int, keep: int, step: float
-) -> Tensor:
-    """Return the heads kept (layers, heads), pruned a share of all heads at a time.
+class Michel(HeadMethod):
+    """Keep the heads of the whole model whose gates the loss would feel most.
 
-    Before each step the importance is measured again without the heads pruned so far. The least
-    important go first, of equals the later one.
-
-    Args:
-        importance_of: importances (layers, heads) of the model with these heads.
-        layers: of the model.
-        heads: of a layer.
-        keep: heads kept in all.
-        step: share of all heads pruned at a time.
+    Importances are divided by the L2 norm of their layer and measured once, so that the paper's
+    steps of a tenth come to the same as one cut. `keep_ratio` is the share of heads, rounded down
+    to at least one; a layer may lose all of them.
     """
+
+    name: ClassVar[str] = "michel"
+    signal: ClassVar[str] = "gradient of the loss by a head's gate"
+    paper: ClassVar[str] = "Michel et al., NeurIPS 2019, arXiv 1905.10650"
+    parity: ClassVar[Parity] = "hand"
+    needs: ClassVar[frozenset[Need]] = frozenset({"input_gradients"})
+
+    def plan(self, model: ModelView) -> Pruning:
+        """Rank the heads of all layers."""
+        import torch
+
+        heads = model.shape.heads
+        found = [_importance(block.linears["output"], heads) for block in model.blocks]
+        score = normalised(torch.stack(found))
+        kept = keep_count(self.keep_ratio, score.numel())
+        return Pruning.of_masks(heads=best_heads(score.view(1, -1), kept).view_as(score))
+
+
+def _importance(output: LinearView, heads: int) -> Tensor:
     import torch
 
-    from algos.structured.budget import check_scores
-
-    mask = torch.ones(layers, heads, dtype=torch.bool)
-    left, at_once = layers * heads, max(1, round(step * layers * heads))
-    while left > keep:
-        left = max(keep, left - at_once)
-        score = importance_of(mask)
-        check_scores(score, score[:, :0])
-        score = score.masked_fill(~mask, -torch.inf).flatten()
-        mask = torch.zeros(layers * heads, dtype=torch.bool)
-        mask[score.argsort(descending=True, stable=True)[:left]] = True
-        mask = mask.view(layers, heads)
-    return mask
+    assert output.input_gradients is not None
+    both = torch.stack([torch.cat(output.samples), torch.cat(output.input_gradients)])
+    return head_importance(*both.view(2, both.shape[1], heads, -1))

@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from algos.base import Parity
+from algos.layer.base import LayerMethod
+from algos.selection import check_finite, keep_count
+from algos.static.base import ModelView, Need, Pruning
+from algos.static.planned import joined, skipping
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,9 +29,8 @@ def angular_distance(before: Tensor, after: Tensor) -> Tensor:
 
 
 def _cosine(before: Tensor, after: Tensor) -> Tensor:
-    norms = before.norm(dim=-1) * after.norm(dim=-1)
-    cosine: Tensor = (before * after).sum(-1) / norms
-    return cosine.nan_to_num(nan=0.5)
+    norms: Tensor = before.norm(dim=-1) * after.norm(dim=-1)
+    return ((before * after).sum(-1) / norms).masked_fill(norms == 0, 0.5)
 
 
 def blocks_to_drop(influence: Tensor, keep_ratio: float) -> list[int]:
@@ -37,8 +42,32 @@ def blocks_to_drop(influence: Tensor, keep_ratio: float) -> list[int]:
         influence: (blocks,).
         keep_ratio: share of the blocks kept.
     """
-    from algos.selection import check_finite, keep_count
-
     check_finite(influence[None], "block", 0)
     dropped = len(influence) - keep_count(keep_ratio, len(influence))
     return sorted(influence.argsort(stable=True)[:dropped].tolist())
+
+
+class ShortGpt(LayerMethod):
+    """Keep the blocks that turn their input most, whole.
+
+    Influence is the mean over calibration tokens; all blocks go at once. `keep_ratio` is the
+    share of blocks, rounded down to at least one.
+    """
+
+    name: ClassVar[str] = "shortgpt"
+    signal: ClassVar[str] = "cosine of a block's input and output"
+    paper: ClassVar[str] = "Men et al., arXiv 2403.03853"
+    parity: ClassVar[Parity] = "authors"
+    needs: ClassVar[frozenset[Need]] = frozenset({"hidden"})
+
+    metric: Literal["influence", "angle"] = "influence"
+    """1 - cosine, or the angle."""
+
+    def plan(self, model: ModelView) -> Pruning:
+        """Drop the least influential blocks."""
+        import torch
+
+        measure = block_influence if self.metric == "influence" else angular_distance
+        pairs = [(joined(block.entered), joined(block.left)) for block in model.blocks]
+        influence = torch.stack([measure(before, after).mean() for before, after in pairs])
+        return skipping(len(pairs), blocks_to_drop(influence, self.keep_ratio))

@@ -71,13 +71,15 @@ def global_masks(heads: Tensor, neurons: Tensor, sizes: Sizes, keep_ratio: float
     check_scores(heads, neurons)
     score = torch.cat([heads.flatten(), neurons.flatten()])
     budget = keep_ratio * len(heads) * (sizes.attention + sizes.feed_forward)
-    kept = _take(score, heads.numel(), sizes, budget)
+    kept, _ = _take(score, heads.numel(), sizes, budget)
     split = heads.numel()
     return Masks(kept[:split].view_as(heads), kept[split:].view_as(neurons))
 
 
 def local_masks(heads: Tensor, neurons: Tensor, sizes: Sizes, ratios: Sequence[float]) -> Masks:
     """Return what is kept when units compete within their layer and kind.
+
+    Where the best head exceeds the attention's budget the neurons pay for it.
 
     Args:
         heads: scores (layers, heads); neurons: (layers, neurons).
@@ -95,9 +97,12 @@ def local_masks(heads: Tensor, neurons: Tensor, sizes: Sizes, ratios: Sequence[f
     neuron_mask = torch.zeros(neurons.shape, dtype=torch.bool)
     for layer, ratio in enumerate(ratios):
         if ratio > 0:
-            attention, feed_forward = ratio * sizes.attention, ratio * sizes.feed_forward
-            head_mask[layer] = _take(heads[layer], sizes.heads, sizes, attention)
-            neuron_mask[layer] = _take(neurons[layer], 0, sizes, feed_forward)
+            head_mask[layer], spent = _take(
+                heads[layer], sizes.heads, sizes, ratio * sizes.attention
+            )
+            overdrawn = max(spent - ratio * sizes.attention, 0)
+            left = ratio * sizes.feed_forward - overdrawn
+            neuron_mask[layer], _ = _take(neurons[layer], 0, sizes, left)
     return Masks(head_mask, neuron_mask)
 
 
@@ -128,8 +133,8 @@ def ratios_by_layer(keep_ratio: float, layers: int, whole: Sequence[int]) -> lis
     return [1.0 if layer in whole else left / pruned for layer in range(layers)]
 
 
-def _take(score: Tensor, heads: int, sizes: Sizes, budget: float) -> Tensor:
-    """Return which units are kept; the first `heads` are heads in order, the others neurons."""
+def _take(score: Tensor, heads: int, sizes: Sizes, budget: float) -> tuple[Tensor, int]:
+    """Return which units are kept, and their parameters; the first `heads` units are heads."""
     import torch
 
     mask = torch.zeros(score.shape, dtype=torch.bool)
@@ -143,4 +148,4 @@ def _take(score: Tensor, heads: int, sizes: Sizes, budget: float) -> Tensor:
             break
         spent += cost
         mask[unit] = True
-    return mask
+    return mask, spent

@@ -5,8 +5,16 @@ Wang et al., COLING 2025, arXiv 2409.13199. Only the feed-forward layers are pru
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from pydantic import Field
+
+from algos.base import Parity
+from algos.layer.shortgpt import angular_distance
+from algos.selection import keep_count
+from algos.static.base import BlockView, ModelView, Need, Pruning
+from algos.static.planned import joined
+from algos.structured.base import StructuredMethod, plain
 from algos.structured.budget import check_scores
 
 if TYPE_CHECKING:
@@ -62,3 +70,55 @@ def authors_masks(scores: Tensor, ratios: Tensor) -> Tensor:
         kept = min(int(len(row) * ratio) + 1, len(row))
         mask[layer, row.argsort(descending=True, stable=True)[:kept]] = True
     return mask
+
+
+class Cfsp(StructuredMethod):
+    """Keep neurons by weights and activations, more of them in layers that change more.
+
+    `keep_ratio` is the share of neurons; heads stay. Budget: short of it by less than one neuron
+    a layer; `compat="authors"` keeps one more in each layer.
+    """
+
+    name: ClassVar[str] = "cfsp"
+    signal: ClassVar[str] = "weight shares times activations, angle of layers"
+    paper: ClassVar[str] = "Wang et al., COLING 2025, arXiv 2409.13199"
+    granularity: ClassVar[str] = "neurons"
+    parity: ClassVar[Parity] = "authors"
+    needs: ClassVar[frozenset[Need]] = frozenset({"inputs", "hidden"})
+
+    sharpness: Annotated[float, Field(ge=0)] = 1.0
+    """How much ratios follow the layers' importance; 0: not at all."""
+    compat: Literal["paper", "authors"] = "paper"
+    """Rounding: floor, or floor and one more as in the authors' program."""
+
+    def plan(self, model: ModelView) -> Pruning:
+        """Share out the neurons to the layers, then rank them in each."""
+        import torch
+
+        scores = torch.stack([_scores_of(block) for block in model.blocks])
+        importance = torch.stack(
+            [
+                angular_distance(joined(block.entered), joined(block.left)).double().sum()
+                for block in model.blocks
+            ]
+        )
+        ratios = layer_ratios(importance, self.keep_ratio, self.sharpness)
+        if self.compat == "authors":
+            return Pruning.of_masks(neurons=authors_masks(scores, ratios))
+        check_scores(scores[:, :0], scores)
+        neurons = torch.zeros(scores.shape, dtype=torch.bool)
+        for layer, ratio in enumerate(ratios.tolist()):
+            order = scores[layer].argsort(descending=True, stable=True)
+            neurons[layer, order[: keep_count(ratio, len(order))]] = True
+        return Pruning.of_masks(neurons=neurons)
+
+
+def _scores_of(block: BlockView) -> Tensor:
+    down = plain(block, "down")
+    gate = block.linears.get("gate")
+    return neuron_scores(
+        None if gate is None else gate.weight,
+        block.linears["up"].weight,
+        down.weight,
+        down.input_squares,
+    )

@@ -1,70 +1,27 @@
 """FLAP: prune what fluctuates least, and let a bias stand in for its mean.
 
-An et al., AAAI 2024, arXiv 2312.11983. An input of the output or down projection is worth its
-fluctuation over calibration samples times the squared norm of its weight column (WIFV): a constant
-input can be replaced by a bias. WIFN is the mean over outputs of |w| times the input's norm.
+An et al., AAAI 2024, arXiv 2312.11983. The signal is in `algos.structured.fluctuation`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from algos.structured.budget import Masks, check_scores
+from algos.base import Parity
+from algos.static.base import LinearView, ModelView, Need, Pruning
+from algos.structured.base import StructuredMethod, head_columns, plain, pruned, sizes_of
+from algos.structured.budget import Masks, check_scores, global_masks, local_masks
+from algos.structured.fluctuation import (
+    adaptive_scores,
+    bias_compensation,
+    running_statistics,
+    wifn,
+    wifv,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def running_statistics(inputs: Tensor, compat: Literal["paper", "authors"]) -> list[Tensor]:
-    """Return mean and fluctuation (columns,) of inputs (samples, tokens, columns).
-
-    The fluctuation is the sum over tokens of squared distances from the mean over samples. On
-    paper it is a sample variance of all tokens with the final mean. The authors' running update
-    measures each sample from the mean so far, itself included, and counts the first sample as 0.
-    """
-    import torch
-
-    mean = torch.zeros(inputs.shape[-1])
-    fluctuation = torch.zeros(inputs.shape[-1])
-    if compat == "paper":
-        mean = inputs.mean((0, 1))
-        squares = (inputs - mean).square().sum((0, 1))
-        return [mean, squares / max(len(inputs) - 1, 1)]
-    for before, sample in enumerate(inputs):
-        mean = (mean * before + sample.mean(0)) / (before + 1)
-        if before:
-            change = (sample - mean).square().sum(0)
-            fluctuation = fluctuation * ((before - 1) / before) + change / (before + 1)
-    return [mean, fluctuation]
-
-
-def wifv(weight: Tensor, fluctuation: Tensor) -> Tensor:
-    """Return the score (columns,) of (outputs, columns) weights: fluctuation * column norm^2."""
-    return fluctuation * weight.square().sum(0)
-
-
-def wifn(weight: Tensor, squares: Tensor) -> Tensor:
-    """Return the score (columns,): mean over outputs of |w| * square root of `squares`."""
-    return (weight.abs() * squares.sqrt()).mean(0)
-
-
-def standardised(score: Tensor) -> Tensor:
-    """Return scores (layers, n) of mean 0 and deviation 1 in each layer; all 0 if equal."""
-    centred = score - score.mean(1, keepdim=True)
-    deviation = score.std(1, keepdim=True)
-    return centred / deviation.masked_fill(deviation == 0, 1)
-
-
-def adaptive_scores(output: Tensor, down: Tensor, heads: int) -> tuple[Tensor, Tensor]:
-    """Return scores of heads (layers, heads) and neurons on one scale (the AL-AM structure).
-
-    Args:
-        output: (layers, heads * head_dim) scores of the output projection's inputs.
-        down: (layers, neurons) scores of the down projection's inputs.
-        heads: heads of a layer.
-    """
-    by_channel = standardised(output.square())
-    return by_channel.view(len(output), heads, -1).mean(2), standardised(down)
 
 
 def authors_adaptive(heads: Tensor, neurons: Tensor, prune_ratio: float, head_dim: int) -> Masks:
@@ -104,12 +61,74 @@ def authors_uniform(output: Tensor, down: Tensor, heads: int, prune_ratio: float
     return Masks(*masks)
 
 
-def bias_compensation(weight: Tensor, mean: Tensor, keep: Tensor) -> Tensor:
-    """Return the bias (outputs,) that stands in for the mean of the pruned inputs.
+class Flap(StructuredMethod):
+    """Keep heads and neurons whose contribution fluctuates most, globally; a bias makes up.
 
-    Args:
-        weight: (outputs, columns) as it was.
-        mean: (columns,) mean inputs.
-        keep: (columns,) bool.
+    Budget: short of it by less than one head. `compat="authors"` measures the fluctuation as the
+    authors' program runs it, costs a head 4 / 3 neurons a channel whatever it holds, and cuts at
+    the nearest threshold, which may exceed the budget by half a head and one neuron a layer.
     """
-    return weight @ (mean * ~keep)
+
+    name: ClassVar[str] = "flap"
+    signal: ClassVar[str] = "fluctuation of inputs times weights"
+    paper: ClassVar[str] = "An et al., AAAI 2024, arXiv 2312.11983"
+    parity: ClassVar[Parity] = "authors"
+    needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
+
+    metric: Literal["WIFV", "WIFN"] = "WIFV"
+    """Fluctuation, or norm, of the inputs times the weights."""
+    structure: Literal["AL-AM", "UL-UM"] = "AL-AM"
+    """One threshold for all, or one ratio for every layer."""
+    compat: Literal["paper", "authors"] = "paper"
+    """Statistics, costs and rounding of the paper, or of the authors' program."""
+
+    def plan(self, model: ModelView) -> Pruning:
+        """Score the inputs of output and down projections; compensate what is cut."""
+        import torch
+
+        blocks, shape = model.blocks, model.shape
+        output = torch.stack([self._score(block.linears["output"]) for block in blocks])
+        down = torch.stack([self._score(plain(block, "down")) for block in blocks])
+        masks = self._masks(output, down, model)
+        found = []
+        for block, part in zip(blocks, pruned(masks).blocks, strict=True):
+            assert part.heads is not None
+            assert part.neurons is not None
+            keep = {"output": head_columns(part.heads, shape.head_dim), "down": part.neurons}
+            biases = {
+                name: bias_compensation(
+                    block.linears[name].weight, self._mean(block.linears[name]), mask
+                )
+                for name, mask in keep.items()
+            }
+            found.append(replace(part, biases=biases))
+        return Pruning(blocks=tuple(found))
+
+    def _score(self, matrix: LinearView) -> Tensor:
+        if self.metric == "WIFN":
+            return wifn(matrix.weight, matrix.input_squares)
+        if self.compat == "authors":
+            return wifv(matrix.weight, running_statistics(matrix.samples)[1])
+        return wifv(matrix.weight, matrix.input_variance)
+
+    def _mean(self, matrix: LinearView) -> Tensor:
+        return (
+            running_statistics(matrix.samples)[0] if self.compat == "authors" else matrix.input_mean
+        )
+
+    def _masks(self, output: Tensor, down: Tensor, model: ModelView) -> Masks:
+        heads, authors, prune_ratio = (
+            model.shape.heads,
+            self.compat == "authors",
+            1 - self.keep_ratio,
+        )
+        if self.structure == "UL-UM":
+            if authors:
+                return authors_uniform(output, down, heads, prune_ratio)
+            score = output.square().view(len(output), heads, -1).sum(2)
+            ratios = [self.keep_ratio] * len(down)
+            return local_masks(score, down, sizes_of(model.shape), ratios)
+        scores = adaptive_scores(output, down, heads)
+        if authors:
+            return authors_adaptive(*scores, prune_ratio, model.shape.head_dim)
+        return global_masks(*scores, sizes_of(model.shape), self.keep_ratio)

@@ -8,12 +8,19 @@ half the step around them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from algos.base import Parity
+from algos.layer.finercut import outcome_distance
+from algos.static.base import BlockView, ModelView, Need, Pruning
+from algos.structured.base import StructuredMethod, by_head, plain, pruned, sizes_of, stacked
+from algos.structured.budget import local_masks
+from algos.structured.fluctuation import wifn
 
 if TYPE_CHECKING:
-    from torch import Generator
-
-Steps = tuple[int, ...]  # ratio of each layer, in units of the step of the round
+    from torch import Generator, Tensor
 
 
 def coarse_to_fine(
@@ -62,3 +69,50 @@ def coarse_to_fine(
                 best, nearest = trial, found
         step /= 2
     return best
+
+
+class Tyr(StructuredMethod):
+    """Keep of each layer the share that a search over the whole model gives it.
+
+    From the description: units are ranked within a layer by weights times input norms, a head by
+    the sum over its channels; the model's distance is the mean angle of its outputs; errors of
+    layers pruned before are not fed to later ones (the paper's expectation error accumulation).
+    Budget: short of it by less than one head and one neuron a layer.
+    """
+
+    name: ClassVar[str] = "tyr"
+    signal: ClassVar[str] = "search by the outputs of the pruned model"
+    paper: ClassVar[str] = "Tyr-the-Pruner, S030"
+    parity: ClassVar[Parity] = "description"
+    needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
+
+    step: Annotated[float, Field(gt=0, lt=1)] = 0.125
+    """Share exchanged between two layers in the first round; an estimate."""
+    rounds: Annotated[int, Field(ge=1, le=10)] = 4
+    """Rounds of the search, each with half the step; an estimate."""
+    tries: Annotated[int, Field(ge=1)] = 8
+    """Exchanges tried in a round, each a run of the calibration samples; an estimate."""
+
+    def plan(self, model: ModelView) -> Pruning:
+        """Search the shares of the layers."""
+        scores, sizes = stacked(model, _scores), sizes_of(model.shape)
+
+        def pruning(shares: tuple[float, ...]) -> Pruning:
+            return pruned(local_masks(*scores, sizes, shares))
+
+        shares = coarse_to_fine(
+            len(model.blocks),
+            self.keep_ratio,
+            lambda trial: outcome_distance(model.dense, model.probe(pruning(trial))),
+            model.generator,
+            step=self.step,
+            rounds=self.rounds,
+            tries=self.tries,
+        )
+        return pruning(shares)
+
+
+def _scores(block: BlockView) -> tuple[Tensor, Tensor]:
+    output, down = block.linears["output"], plain(block, "down")
+    heads = by_head(wifn(output.weight, output.input_squares), block.shape.heads)
+    return heads, wifn(down.weight, down.input_squares)

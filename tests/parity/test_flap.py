@@ -10,14 +10,8 @@ import pytest
 import torch
 
 from algos.structured.budget import Masks
-from algos.structured.flap import (
-    adaptive_scores,
-    authors_adaptive,
-    authors_uniform,
-    running_statistics,
-    wifn,
-    wifv,
-)
+from algos.structured.flap import authors_adaptive, authors_uniform
+from algos.structured.fluctuation import adaptive_scores, running_statistics, wifn, wifv
 
 Load = Callable[[str], dict[str, Any]]
 STEPS = 100  # the ratio is not in the file: a whole percentage, of those that the counts allow
@@ -73,6 +67,6 @@ def test_running_statistics(parity: Load) -> None:
     file = parity("flap_stats")
     inputs = torch.tensor(file["x"])
     for samples in range(1, len(inputs) + 1):
-        mean, fluctuation = running_statistics(inputs[:samples], "authors")
+        mean, fluctuation = running_statistics(list(inputs[:samples]))
         np.testing.assert_allclose(mean, file["baseline"][samples - 1], rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(fluctuation, file["fluc"][samples - 1], rtol=1e-5, atol=1e-6)

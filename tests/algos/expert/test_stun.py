@@ -1,4 +1,4 @@
-"""Clusters of experts, who stays of them, and use by the router."""
+"""Clusters of experts, and who stays of them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from algos.expert.stun import clusters, representatives, router_distance
-from algos.expert.uncurl import router_usage
 from workloads.errors import InputError
 
 
@@ -33,9 +32,3 @@ def test_who_stays_of_a_cluster() -> None:
     weights = torch.tensor([[0.0], [9], [4], [6], [7]])
     assert representatives([0, 1, 0, 0, 1], weights, 2) == [2, 1]  # mean of 0, 4, 6: 10 / 3
     assert representatives([0, 1, 0, 0, 1], weights, 1) == [2, 1]  # 9 and 7: as near, the first
-
-
-def test_usage_counts_the_best() -> None:
-    logits = torch.tensor([[3.0, 2, 1], [0, 0, 0], [1, 2, 3]])
-    assert router_usage(logits, 2).tolist() == [2, 3, 1]
-    assert router_usage(logits, 1).tolist() == [2, 0, 1]

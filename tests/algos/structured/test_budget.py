@@ -63,6 +63,13 @@ def test_the_best_unit_always_stays() -> None:
     assert not local_masks(torch.ones(1, 4), torch.ones(1, 10), SIZES, [0.0]).heads.any()
 
 
+def test_neurons_pay_for_a_head_that_is_too_dear() -> None:
+    """A head with its key head costs 16; 0.25 of attention is 12 and of the neurons 7.5."""
+    masks = local_masks(torch.ones(1, 4), torch.ones(1, 10), SIZES, [0.25])
+    assert masks.heads.sum() == 1
+    assert masks.neurons.sum() == 1  # 7.5 - 4 holds one neuron of 3
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf])
 def test_scores_must_be_finite(bad: float) -> None:
     heads, neurons = scores(0)

@@ -87,12 +87,10 @@ def test_row_cost_is_the_energy_of_the_output() -> None:
     assert torch.allclose(obspa.row_costs(weight, inputs.T @ inputs), energy, rtol=1e-4)
 
 
-def test_relevance_is_conserved_and_shared_by_contribution() -> None:
-    inputs, weight = torch.tensor([[1.0, 3]]), torch.tensor([[2.0, 2], [1, 0]])
-    relevance = lrp.epsilon_rule(inputs, weight, torch.tensor([[8.0, 1]]))
-    assert torch.allclose(relevance, torch.tensor([[2 + 1.0, 6]]), rtol=1e-4)
-    units = lrp.unit_relevance(torch.tensor([[1.0, -1, 2, 1], [0, 2, -3, 0]]), 2)
-    assert units.tolist() == [(0 + 2) / 2, (3 + 3) / 2]
+def test_relevance_keeps_its_sign_within_a_sample() -> None:
+    inputs, gradient = torch.tensor([[1.0, 2, 1, 0], [1, 1, 1, 0]]), torch.ones(2, 4)
+    gradient[1] = -1
+    assert lrp.sample_relevance(inputs, gradient, 2).tolist() == [1, 0]
 
 
 def test_condition_scores_by_hand() -> None:
@@ -113,19 +111,17 @@ def test_tuned_masks_are_least_squares() -> None:
     assert torch.allclose(factors, torch.tensor([2.0, 0, 1, 1, 1]), atol=1e-3)
 
 
-def test_adaptive_ratios_follow_importance_and_keep_their_mean() -> None:
-    ratios = adapt_pruner.adaptive_ratios(torch.tensor([0.0, 1, 0.5]), 0.5, 0.1)
-    assert ratios == pytest.approx([0.4, 0.6, 0.5])
-    assert adapt_pruner.adaptive_ratios(torch.ones(3), 0.5, 0.1) == pytest.approx([0.5] * 3)
-    cut = adapt_pruner.adaptive_ratios(torch.tensor([0.0, 1, 0.5, 0.5]), 0.9, 0.3)
-    assert max(cut) <= 1
-    assert sum(cut) == pytest.approx(3.6)
+def test_a_step_spares_important_layers_and_keeps_its_mean() -> None:
+    shares = torch.tensor([0.9, 0.9, 0.9])
+    after = adapt_pruner.step_down(shares, torch.tensor([0.0, 1, 0.5]), 0.1, 0.5)
+    assert torch.allclose(after, torch.tensor([0.75, 0.85, 0.8]))
+    equal = adapt_pruner.step_down(shares, torch.ones(3), 0.1, 0.5)
+    assert torch.allclose(equal, torch.tensor([0.8, 0.8, 0.8]))
 
 
-def test_steps_end_at_the_budget() -> None:
-    assert adapt_pruner.steps(0.9, 0.05) == pytest.approx([0.95, 0.9])
-    assert adapt_pruner.steps(0.88, 0.05) == pytest.approx([0.96, 0.92, 0.88])
-    assert adapt_pruner.steps(1.0, 0.05) == [1]
+def test_what_a_layer_lacks_the_others_give() -> None:
+    after = adapt_pruner.step_down(torch.tensor([0.1, 0.8, 0.6]), torch.ones(3), 0.2, 0.5)
+    assert torch.allclose(after, torch.tensor([0.0, 0.55, 0.35]))
 
 
 def test_trajectory_error_ignores_scale_and_sums_layers() -> None:
