@@ -42,6 +42,9 @@ def trace_facts(model: Any, pruning: Pruning) -> StaticFacts:
             columns, weights = _matrix(slots, slot, block)
             matmul[layer, name] = columns
             kept += weights
+            for side, wrapper in _wrappers(slot, block).items():
+                matmul[layer, f"{name}.{side}"] = wrapper
+                kept += round(wrapper["density"] * wrapper["k"] * wrapper["n"])
             dense += slot.weight.numel()
         tokens[layer] = {"attention_skipped": block.skip_attention, "ffn_skipped": block.skip_ffn}
     return StaticFacts(
@@ -58,7 +61,7 @@ def _matrix(slots: dict[str, Slot], slot: Slot, block: BlockPruning) -> tuple[Co
     import torch
 
     given = block.weights.get(slot.name)
-    kept = torch.ones_like(slot.weight, dtype=torch.bool) if given is None else given.weight != 0
+    kept = torch.ones_like(slot.weight, dtype=torch.bool) if given is None else given.stored != 0
     rows, columns = _cut(slots, slot, block)
     kept = kept[rows][:, columns]
     outputs, inputs = kept.shape
@@ -77,6 +80,34 @@ def _matrix(slots: dict[str, Slot], slot: Slot, block: BlockPruning) -> tuple[Co
     if given is not None and given.pattern not in ("dense", "structured"):
         found |= _pattern(given, kept)
     return found, weights
+
+
+def _wrappers(slot: Slot, block: BlockPruning) -> dict[str, Columns]:
+    """Return the columns of the block-diagonal matrices before and after a core."""
+    given = block.weights.get(slot.name)
+    if given is None or given.core is None:
+        return {}
+    found = {}
+    for side, size, width in zip(
+        ("after", "before"), slot.weight.shape, given.wrappers, strict=True
+    ):
+        count = size // width
+        found[side] = {
+            "operator": f"{slot.operator}_{side}",
+            "expert": slot.expert,
+            "k": size,
+            "n": size,
+            "skipped": _skipped(slot, block),
+            "pattern": "block",
+            "density": 1 / count,
+            "pattern_n": 0,
+            "pattern_m": 0,
+            "block_rows": width,
+            "block_columns": width,
+            "row_nonzeros": np.full(size, width, np.int32),
+            "block_ids": np.arange(count, dtype=np.int32) * (count + 1),
+        }
+    return found
 
 
 def _pattern(given: PrunedWeight, kept: Tensor) -> Columns:
