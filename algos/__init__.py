@@ -7,6 +7,7 @@ from algos.dense import Dense
 from algos.expert.random import RandomExperts
 from algos.expert.stun import Stun
 from algos.expert.uncurl import Uncurl
+from algos.head.dha import Dha
 from algos.head.michel import Michel
 from algos.head.random import RandomHeads
 from algos.head.shrp import Shrp
@@ -56,6 +57,7 @@ METHODS: dict[str, type[Method]] = {
         Stun,
         Uncurl,
         # head
+        Dha,
         Michel,
         RandomHeads,
         Shrp,

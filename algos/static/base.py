@@ -59,6 +59,8 @@ class BlockPruning:
 
     weights: Mapping[str, PrunedWeight] = field(default_factory=dict)  # by name of the matrix
     heads: Tensor | None = None  # (heads,) bool, query heads kept; a key head goes with its last
+    kv_heads: Tensor | None = None  # (kv_heads,) int64: whose keys and values each one has; itself:
+    # its own. Those who share must be given equal rows in `weights`
     neurons: Tensor | None = None  # (intermediate,) bool, neurons of the feed-forward layer kept
     biases: Mapping[str, Tensor] = field(default_factory=dict)  # (outputs,), added to the bias
     skip_attention: bool = False  # the sublayer adds nothing to the residual

@@ -24,6 +24,7 @@ class StaticFacts:
     matmul: dict[tuple[int, str], Columns]  # by layer and name of the matrix
     tokens: dict[int, Columns]  # by layer
     heads: tuple[Tensor | None, ...]  # (heads,) bool a layer; None: all live
+    kv_heads: tuple[Tensor | None, ...]  # (kv_heads,) whose each one is; None: its own
     kept_weights: int  # of the matrices of all blocks
     dense_weights: int
 
@@ -51,6 +52,7 @@ def trace_facts(model: Any, pruning: Pruning) -> StaticFacts:
         matmul=matmul,
         tokens=tokens,
         heads=tuple(block.heads for block in pruning.blocks),
+        kv_heads=tuple(block.kv_heads for block in pruning.blocks),
         kept_weights=kept,
         dense_weights=dense,
     )
@@ -138,6 +140,9 @@ def _cut(slots: dict[str, Slot], slot: Slot, block: BlockPruning) -> tuple[Tenso
         queries, keys = kept_heads(slots, block.heads)
         rows = {"query": queries, "key": keys, "value": keys}.get(slot.operator, rows)
         columns = queries if slot.operator == "output" else columns
+    if block.kv_heads is not None and slot.operator in ("key", "value"):
+        own = block.kv_heads == torch.arange(len(block.kv_heads))
+        rows = rows & own.repeat_interleave(len(rows) // len(own))
     if block.neurons is not None and slot.expert < 0:
         rows = block.neurons if slot.operator in ("up", "gate") else rows
         columns = block.neurons if slot.operator == "down" else columns

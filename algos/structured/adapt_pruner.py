@@ -45,7 +45,7 @@ class AdaptPruner(StructuredMethod):
 
     From the description: importance is 1 - cosine of a layer's input and output in the model
     pruned so far, units are ranked by the norm of their weights, and nothing is trained between
-    the steps. Budget: short of it by less than one head and one neuron a layer.
+    the steps. Budget: short of it by less than one neuron a layer.
     """
 
     name: ClassVar[str] = "adapt-pruner"

@@ -2,8 +2,7 @@
 
 Units are taken in falling order of their scores, the lower index first among equals, until the
 next one would exceed the budget. So the parameters kept are at most the budget and short of it by
-less than one unit; only where the best unit alone exceeds the budget is it kept all the same. A
-key/value head is paid by the first of its query heads that is kept.
+less than one unit. A key/value head is paid by the first of its query heads that is kept.
 """
 
 from __future__ import annotations
@@ -64,28 +63,31 @@ def global_masks(heads: Tensor, neurons: Tensor, sizes: Sizes, keep_ratio: float
         keep_ratio: share of the parameters kept.
 
     Raises:
-        InputError: a score is not finite.
+        InputError: a score is not finite, or the budget does not hold the best unit.
     """
     import torch
 
     check_scores(heads, neurons)
     score = torch.cat([heads.flatten(), neurons.flatten()])
     budget = keep_ratio * len(heads) * (sizes.attention + sizes.feed_forward)
-    kept, _ = _take(score, heads.numel(), sizes, budget)
     split = heads.numel()
+    kept, spent = _take(score, split, sizes, budget)
+    if not spent:
+        raise InputError(f"keep_ratio must hold the best head or neuron, {keep_ratio:g} does not")
     return Masks(kept[:split].view_as(heads), kept[split:].view_as(neurons))
 
 
 def local_masks(heads: Tensor, neurons: Tensor, sizes: Sizes, ratios: Sequence[float]) -> Masks:
     """Return what is kept when units compete within their layer and kind.
 
-    Where the best head exceeds the attention's budget the neurons pay for it.
+    One head is kept though it exceeds the attention's share, if the layer's budget holds it. What
+    the heads leave or overdraw the neurons of the layer get or pay; so a layer falls short by less
+    than one neuron, or by less than one head where all neurons are kept.
 
     Args:
         heads: scores (layers, heads); neurons: (layers, neurons).
         sizes: parameters of a unit.
-        ratios: share of the parameters kept of attention and feed-forward part of each layer;
-            0 keeps nothing.
+        ratios: share of the parameters kept of attention and feed-forward part of each layer.
 
     Raises:
         InputError: a score is not finite.
@@ -96,13 +98,11 @@ def local_masks(heads: Tensor, neurons: Tensor, sizes: Sizes, ratios: Sequence[f
     head_mask = torch.zeros(heads.shape, dtype=torch.bool)
     neuron_mask = torch.zeros(neurons.shape, dtype=torch.bool)
     for layer, ratio in enumerate(ratios):
-        if ratio > 0:
-            head_mask[layer], spent = _take(
-                heads[layer], sizes.heads, sizes, ratio * sizes.attention
-            )
-            overdrawn = max(spent - ratio * sizes.attention, 0)
-            left = ratio * sizes.feed_forward - overdrawn
-            neuron_mask[layer], _ = _take(neurons[layer], 0, sizes, left)
+        budget = ratio * (sizes.attention + sizes.feed_forward)
+        one = sizes.head_cost + sizes.kv_cost
+        share = max(ratio * sizes.attention, one if one <= budget else 0)
+        head_mask[layer], spent = _take(heads[layer], sizes.heads, sizes, share)
+        neuron_mask[layer], _ = _take(neurons[layer], 0, sizes, budget - spent)
     return Masks(head_mask, neuron_mask)
 
 
@@ -139,12 +139,12 @@ def _take(score: Tensor, heads: int, sizes: Sizes, budget: float) -> tuple[Tenso
 
     mask = torch.zeros(score.shape, dtype=torch.bool)
     group, paid, spent = sizes.heads // sizes.kv_heads, set[int](), 0
-    for number, unit in enumerate(score.argsort(descending=True, stable=True).tolist()):
+    for unit in score.argsort(descending=True, stable=True).tolist():
         cost = sizes.neuron_cost
         if unit < heads:
             cost = sizes.head_cost + (0 if unit // group in paid else sizes.kv_cost)
             paid.add(unit // group)
-        if number and spent + cost > budget + 1e-6:
+        if spent + cost > budget + 1e-6:
             break
         spent += cost
         mask[unit] = True

@@ -77,8 +77,8 @@ class Comp(StructuredMethod):
     From the description: a layer is worth 1 - cosine of its input and output; an input of the
     output or down projection its share of the product's condition number, a head the root of the
     sum of squares of its channels; kept inputs are scaled by least squares, which the weights
-    take in. Budget: the layers that stay keep equal shares; short of it by less than one head and
-    one neuron a layer.
+    take in. Budget: the layers that stay keep equal shares; short of it by less than one
+    neuron a layer.
     """
 
     name: ClassVar[str] = "comp"

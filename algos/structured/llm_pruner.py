@@ -55,7 +55,7 @@ class LlmPruner(StructuredMethod):
 
     Differences: one range of whole layers serves heads and neurons (the authors' end at other
     layers for the two), and nothing is fine-tuned afterwards. Budget: the layers that are
-    not whole make up for those that are; short of it by less than one head and one neuron a layer.
+    not whole make up for those that are; short of it by less than one neuron a layer.
     """
 
     name: ClassVar[str] = "llm-pruner"

@@ -24,8 +24,8 @@ def group_norm(rows: Rows) -> Tensor:
 class MagnitudeStructures(StructuredMethod):
     """Keep the heads and neurons of each layer with the largest weights.
 
-    The control for every signal from data. Every layer keeps the same share of its attention and
-    of its feed-forward weights, short of it by less than one head and one neuron a layer.
+    The control for every signal from data. Every layer keeps the same share of its weights, short
+    of it by less than one neuron.
     """
 
     name: ClassVar[str] = "magnitude-structures"

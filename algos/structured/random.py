@@ -13,8 +13,7 @@ from algos.structured.budget import local_masks
 class RandomStructures(StructuredMethod):
     """Keep heads and neurons of each layer drawn at random.
 
-    Every layer keeps the same share of its attention and of its feed-forward weights, short of it
-    by less than one head and one neuron a layer.
+    Every layer keeps the same share of its weights, short of it by less than one neuron.
     """
 
     name: ClassVar[str] = "random-structures"

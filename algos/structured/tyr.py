@@ -77,7 +77,7 @@ class Tyr(StructuredMethod):
     From the description: units are ranked within a layer by weights times input norms, a head by
     the sum over its channels; the model's distance is the mean angle of its outputs; errors of
     layers pruned before are not fed to later ones (the paper's expectation error accumulation).
-    Budget: short of it by less than one head and one neuron a layer.
+    Budget: short of it by less than one neuron a layer.
     """
 
     name: ClassVar[str] = "tyr"
