@@ -2,58 +2,119 @@
 
 from __future__ import annotations
 
-from algos.attention.hip import HiP
-from algos.attention.lambda_attention import LambdaAttention
+from importlib import import_module
+
 from algos.base import Method
-from algos.dense import Dense
-from algos.head.duo import DuoAttention
-from algos.head.retrieval_head import RetrievalHead
-from algos.kv.a2sf import A2SF
-from algos.kv.cskv import CSKV
-from algos.kv.deltallm import DeltaLLM
-from algos.kv.fasa import FASA
-from algos.kv.h2o import H2O
-from algos.kv.infinite_vggt import InfiniteVGGT
-from algos.kv.keydiff import KeyDiff
-from algos.kv.knorm import KeyNorm
-from algos.kv.mustafar import Mustafar
-from algos.kv.observed import ObservedAttention
-from algos.kv.random import RandomEviction
-from algos.kv.recent import RecentOnly
-from algos.kv.snapkv import SnapKV
-from algos.kv.spatten_llm import SpAttenLLM
-from algos.kv.streaming_llm import StreamingLLM
-from algos.kv.think import ThinK
-from algos.kv.tim import Tim
-from algos.kv.tova import Tova
-from algos.token.random import RandomPruning
-from algos.token.spatten import SpAtten
 
-_KV: tuple[type[Method], ...] = (
-    A2SF,
-    CSKV,
-    DeltaLLM,
-    DuoAttention,
-    FASA,
-    H2O,
-    HiP,
-    InfiniteVGGT,
-    KeyDiff,
-    KeyNorm,
-    LambdaAttention,
-    Mustafar,
-    ObservedAttention,
-    RandomEviction,
-    RecentOnly,
-    RetrievalHead,
-    SnapKV,
-    SpAttenLLM,
-    StreamingLLM,
-    ThinK,
-    Tim,
-    Tova,
+_CLASSES = (
+    "dense.Dense",
+    "token.random.RandomPruning",
+    "token.adapt_infer.AdaptInfer",
+    "token.aim.AIM",
+    "token.catp.CATP",
+    "token.entropy_prune.EntropyPrune",
+    "token.feather.Feather",
+    "token.information_horizon.InformationHorizon",
+    "token.last_attention.LastAttention",
+    "token.lazy_llm.LazyLLM",
+    "token.ltp_cascade.LTPCascade",
+    "token.opti_prune.OptiPrune",
+    "token.spatten.SpAtten",
+    "token.todre.ToDREDrop",
+    "token.token_transforming.TokenTransforming",
+    "token.transprune.TransPrune",
+    "token.zero_tprune.ZeroTPrune",
+    "depth.dtop.DToP",
+    "depth.ftp.FTP",
+    "prompt.kg_rag.KGRAG",
+    "prompt.provence.Provence",
+    "visual.agile_pruner.AgilePruner",
+    "visual.aim.AIMMerge",
+    "visual.correlation_guided.CorrelationGuided",
+    "visual.divprune.DivPrune",
+    "visual.fastervlm.FasterVLM",
+    "visual.flowcut.FlowCut",
+    "visual.fopru.FoPru",
+    "visual.hiprune.HiPrune",
+    "visual.holov.HoloV",
+    "visual.idpruner.IDPruner",
+    "visual.norm.NormVisual",
+    "visual.random.RandomVisual",
+    "visual.recoverable.RecoverableCompression",
+    "visual.todre.ToDREDiversity",
+    "visual.tome.ToMe",
+    "visual.uniform.UniformVisual",
+    "visual.vflowopt.VFlowOpt",
+    "visual.zoo_prune.ZOOPrune",
+    "kv.a2sf.A2SF",
+    "kv.cskv.CSKV",
+    "kv.deltallm.DeltaLLM",
+    "kv.fasa.FASA",
+    "kv.h2o.H2O",
+    "kv.infinite_vggt.InfiniteVGGT",
+    "kv.keydiff.KeyDiff",
+    "kv.knorm.KeyNorm",
+    "kv.mustafar.Mustafar",
+    "kv.observed.ObservedAttention",
+    "kv.random.RandomEviction",
+    "kv.recent.RecentOnly",
+    "kv.snapkv.SnapKV",
+    "kv.spatten_llm.SpAttenLLM",
+    "kv.streaming_llm.StreamingLLM",
+    "kv.think.ThinK",
+    "kv.tim.Tim",
+    "kv.tova.Tova",
+    "attention.hip.HiP",
+    "attention.lambda_attention.LambdaAttention",
+    "head.dha.Dha",
+    "head.duo.DuoAttention",
+    "head.michel.Michel",
+    "head.random.RandomHeads",
+    "head.retrieval_head.RetrievalHead",
+    "head.shrp.Shrp",
+    "layer.finercut.FinerCut",
+    "layer.random.RandomLayers",
+    "layer.shortgpt.ShortGpt",
+    "expert.random.RandomExperts",
+    "expert.stun.Stun",
+    "expert.uncurl.Uncurl",
+    "structured.adapt_pruner.AdaptPruner",
+    "structured.axformer.AxFormer",
+    "structured.cfsp.Cfsp",
+    "structured.comp.Comp",
+    "structured.flap.Flap",
+    "structured.llm_pruner.LlmPruner",
+    "structured.lrp.PruningByExplaining",
+    "structured.magnitude.MagnitudeStructures",
+    "structured.maw.Maw",
+    "structured.obspa.Obspa",
+    "structured.optin.Optin",
+    "structured.random.RandomStructures",
+    "structured.tyr.Tyr",
+    "weight.armor.Armor",
+    "weight.ast.Ast",
+    "weight.component_magnitude.ComponentMagnitude",
+    "weight.constant_block.ConstantBlock",
+    "weight.d_pruner.DPruner",
+    "weight.ecoflap.EcoFlap",
+    "weight.gblm.GblmPruner",
+    "weight.global_magnitude.GlobalMagnitude",
+    "weight.icbs.Icbs",
+    "weight.magnitude.Magnitude",
+    "weight.obert.OBert",
+    "weight.owl.Owl",
+    "weight.random.RandomWeights",
+    "weight.rd_layers.RdLayers",
+    "weight.sparsegpt.SparseGpt",
+    "weight.wanda.Wanda",
 )
+"""Module and class of each method, below `algos`."""
 
-_METHODS: tuple[type[Method], ...] = (Dense, RandomPruning, SpAtten, *_KV)
 
-METHODS: dict[str, type[Method]] = {method.name: method for method in _METHODS}
+def _load(path: str) -> type[Method]:
+    module, _, name = path.rpartition(".")
+    method: type[Method] = getattr(import_module(f"algos.{module}"), name)
+    return method
+
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in map(_load, _CLASSES)}

@@ -1,1 +1,1 @@
-"""Classes and importances of attention heads."""
+"""Methods on attention heads: which are pruned, shared, or get a short cache."""

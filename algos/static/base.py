@@ -13,15 +13,10 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
-from pydantic import Field
-
-from algos.base import AttentionOutcome, Method, Precision
-from algos.quant.progressive import FLOAT_BITS
-from workloads.attention import dense_attention
+from algos.base import Method, Ratio
 from workloads.shapes import ModelShape
-from workloads.step import AttentionStep
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
@@ -49,6 +44,13 @@ class PrunedWeight:
     m: int = 0
     block_rows: int = 0  # outputs of a block, with pattern "block"
     block_columns: int = 0  # inputs of a block
+    core: Tensor | None = None  # what is stored if `weight` is its product with wrappers
+    wrappers: tuple[int, int] = (0, 0)  # block sizes of block-diagonal matrices after and before
+
+    @property
+    def stored(self) -> Tensor:
+        """Return (outputs, inputs), whose zeros hardware need not store."""
+        return self.weight if self.core is None else self.core
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,6 +59,8 @@ class BlockPruning:
 
     weights: Mapping[str, PrunedWeight] = field(default_factory=dict)  # by name of the matrix
     heads: Tensor | None = None  # (heads,) bool, query heads kept; a key head goes with its last
+    kv_heads: Tensor | None = None  # (kv_heads,) int64: whose keys and values each one has; itself:
+    # its own. Those who share must be given equal rows in `weights`
     neurons: Tensor | None = None  # (intermediate,) bool, neurons of the feed-forward layer kept
     biases: Mapping[str, Tensor] = field(default_factory=dict)  # (outputs,), added to the bias
     skip_attention: bool = False  # the sublayer adds nothing to the residual
@@ -231,7 +235,7 @@ class StaticMethod(Method):
 
     needs: ClassVar[frozenset[Need]] = frozenset()  # what the views hold
 
-    keep_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
+    keep_ratio: Ratio = 0.5
     """Share that is kept of what the method prunes."""
 
     def plan(self, model: ModelView) -> Any:
@@ -241,15 +245,6 @@ class StaticMethod(Method):
     @abstractmethod
     def prune_block(self, block: BlockView, plan: Any) -> BlockPruning:
         """Decide what one block loses. Blocks are asked in order."""
-
-    def attend(self, step: AttentionStep, state: Any) -> AttentionOutcome:
-        """Leave the attention of the pruned model as it is."""
-        found = dense_attention(step)
-        return AttentionOutcome(
-            output=found.output,
-            probability=found.probability,
-            precision=Precision(q_bits=FLOAT_BITS, k_bits=FLOAT_BITS, v_bits=FLOAT_BITS),
-        )
 
 
 def sum_of(terms: Iterable[Tensor]) -> Tensor:

@@ -24,6 +24,7 @@ class StaticFacts:
     matmul: dict[tuple[int, str], Columns]  # by layer and name of the matrix
     tokens: dict[int, Columns]  # by layer
     heads: tuple[Tensor | None, ...]  # (heads,) bool a layer; None: all live
+    kv_heads: tuple[Tensor | None, ...]  # (kv_heads,) whose each one is; None: its own
     kept_weights: int  # of the matrices of all blocks
     dense_weights: int
 
@@ -42,12 +43,16 @@ def trace_facts(model: Any, pruning: Pruning) -> StaticFacts:
             columns, weights = _matrix(slots, slot, block)
             matmul[layer, name] = columns
             kept += weights
+            for side, wrapper in _wrappers(slot, block).items():
+                matmul[layer, f"{name}.{side}"] = wrapper
+                kept += round(wrapper["density"] * wrapper["k"] * wrapper["n"])
             dense += slot.weight.numel()
         tokens[layer] = {"attention_skipped": block.skip_attention, "ffn_skipped": block.skip_ffn}
     return StaticFacts(
         matmul=matmul,
         tokens=tokens,
         heads=tuple(block.heads for block in pruning.blocks),
+        kv_heads=tuple(block.kv_heads for block in pruning.blocks),
         kept_weights=kept,
         dense_weights=dense,
     )
@@ -58,7 +63,7 @@ def _matrix(slots: dict[str, Slot], slot: Slot, block: BlockPruning) -> tuple[Co
     import torch
 
     given = block.weights.get(slot.name)
-    kept = torch.ones_like(slot.weight, dtype=torch.bool) if given is None else given.weight != 0
+    kept = torch.ones_like(slot.weight, dtype=torch.bool) if given is None else given.stored != 0
     rows, columns = _cut(slots, slot, block)
     kept = kept[rows][:, columns]
     outputs, inputs = kept.shape
@@ -77,6 +82,34 @@ def _matrix(slots: dict[str, Slot], slot: Slot, block: BlockPruning) -> tuple[Co
     if given is not None and given.pattern not in ("dense", "structured"):
         found |= _pattern(given, kept)
     return found, weights
+
+
+def _wrappers(slot: Slot, block: BlockPruning) -> dict[str, Columns]:
+    """Return the columns of the block-diagonal matrices before and after a core."""
+    given = block.weights.get(slot.name)
+    if given is None or given.core is None:
+        return {}
+    found = {}
+    for side, size, width in zip(
+        ("after", "before"), slot.weight.shape, given.wrappers, strict=True
+    ):
+        count = size // width
+        found[side] = {
+            "operator": f"{slot.operator}_{side}",
+            "expert": slot.expert,
+            "k": size,
+            "n": size,
+            "skipped": _skipped(slot, block),
+            "pattern": "block",
+            "density": 1 / count,
+            "pattern_n": 0,
+            "pattern_m": 0,
+            "block_rows": width,
+            "block_columns": width,
+            "row_nonzeros": np.full(size, width, np.int32),
+            "block_ids": np.arange(count, dtype=np.int32) * (count + 1),
+        }
+    return found
 
 
 def _pattern(given: PrunedWeight, kept: Tensor) -> Columns:
@@ -107,6 +140,9 @@ def _cut(slots: dict[str, Slot], slot: Slot, block: BlockPruning) -> tuple[Tenso
         queries, keys = kept_heads(slots, block.heads)
         rows = {"query": queries, "key": keys, "value": keys}.get(slot.operator, rows)
         columns = queries if slot.operator == "output" else columns
+    if block.kv_heads is not None and slot.operator in ("key", "value"):
+        own = block.kv_heads == torch.arange(len(block.kv_heads))
+        rows = rows & own.repeat_interleave(len(rows) // len(own))
     if block.neurons is not None and slot.expert < 0:
         rows = block.neurons if slot.operator in ("up", "gate") else rows
         columns = block.neurons if slot.operator == "down" else columns

@@ -2,26 +2,35 @@
 
 Frantar and Alistarh, ICML 2023, algorithm 1 and section 3.5. Columns are taken from left to right.
 At every fourth column the two weights of the quad that cost least, w^2 / U_jj^2, are dropped from
-each row, U being the upper Cholesky factor of the inverse Hessian; what dropping and rounding
-change is spread over the columns still to come, within a block of 128 at once and to later blocks
-at its end. With quantisation a group's scale and zero point are found when its first column comes,
-from the weights and the mask that pruning alone would now give it, errors weighted by 1 / U_jj^2.
+each row, U being the upper Cholesky factor of the inverse Hessian; or, without a pattern, at every
+block of 128 columns those of the block that cost least, whatever their row. What dropping and
+rounding change is spread over the columns still to come, within the block at once and to later
+blocks at its end. With quantisation a group's scale and zero point are found when its first column
+comes, from the weights and the mask that pruning alone would now give it, errors weighted by
+1 / U_jj^2.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from algos.quant.groupwise import as_packed, best_range, encode, kept_of
-from algos.weight.pattern import keep_largest
+from pydantic import Field
+
+from algos.base import Parity
+from algos.quant.groupwise import as_packed, kept_of
+from algos.static.base import LinearView, Need, PrunedWeight
+from algos.weight.base import GroupedMethod, WeightPlan
+from algos.weight.magnitude import above_threshold
+from algos.weight.pattern import keep_largest, keep_matrix
+from algos.weight.sweep import BLOCK, Choice, Sweep
 from workloads.errors import InputError
 from workloads.packed import KEPT, QUAD, PackedMatrix, WeightFormat
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-BLOCK = 128  # columns whose changes wait for the end of the block
-DAMP = 0.01  # of the Hessian's mean diagonal, added to it
+Count = Callable[["Tensor", float], "Tensor"]
 
 
 def hessian_of(inputs: Tensor) -> Tensor:
@@ -38,7 +47,33 @@ def prune(
     Raises:
         InputError: the Hessian is not finite, or the columns are no multiple of `of`.
     """
-    return _Sweep(weight, hessian, kept, of, None, layer).run()
+    return Sweep(weight, hessian, _n_of_m(weight, kept, of, layer), layer).run()
+
+
+def prune_unstructured(
+    weight: Tensor,
+    hessian: Tensor,
+    keep_ratio: float,
+    *,
+    block: int = BLOCK,
+    count: Count = keep_matrix,
+    layer: str = "the matrix",
+) -> Tensor:
+    """Return the (rows, columns) weights after pruning without a pattern, the kept ones adjusted.
+
+    Args:
+        weight: (rows, columns) float32.
+        hessian: (columns, columns).
+        keep_ratio: share kept of each block of columns.
+        block: columns among which weights are chosen.
+        count: (scores, share kept) -> which are kept.
+        layer: named by errors.
+
+    Raises:
+        InputError: the Hessian is not finite.
+    """
+    choice = Choice(block, lambda score: count(score, keep_ratio), block)
+    return Sweep(weight, hessian, choice, layer).run()
 
 
 def prune_and_quantize(
@@ -56,110 +91,45 @@ def prune_and_quantize(
         InputError: the Hessian is not finite, the columns are no multiple of the group, or a
             scale is not below 1.
     """
-    sweep = _Sweep(weight, hessian, KEPT, QUAD, form, layer)
+    sweep = Sweep(weight, hessian, _n_of_m(weight, KEPT, QUAD, layer), layer, form)
     sweep.run()
     codes = kept_of(sweep.codes, sweep.mask)
     return as_packed(codes, sweep.mask, sweep.scale, sweep.zero, form, weight.shape[1], layer)
 
 
-class _Sweep:
-    """One pass over the columns; all tensors change in place."""
-
-    def __init__(
-        self,
-        weight: Tensor,
-        hessian: Tensor,
-        kept: int,
-        of: int,
-        form: WeightFormat | None,
-        layer: str,
-    ) -> None:
-        import torch
-
-        rows, columns = weight.shape
-        if columns % of:
-            raise InputError(f"{layer}: inputs must be a multiple of {of}, not {columns}")
-        self._weight = weight.clone()
-        self._weight[:, hessian.diagonal() == 0] = 0  # of an input that is always 0
-        self._inverse = _inverse_factor(hessian, layer)
-        self._cost = self._inverse.diagonal().square().reciprocal()  # of a change, by column
-        self._kept, self._of, self._form = kept, of, form
-        self.mask = torch.zeros(rows, columns, dtype=torch.bool)
-        if form is not None:
-            self._inputs = form.group_inputs(columns, layer)
-            self.codes = torch.zeros_like(weight)
-            self.scale = torch.zeros(rows, columns // self._inputs)
-            self.zero = torch.zeros_like(self.scale)
-
-    def run(self) -> Tensor:
-        """Return the weights that come out."""
-        import torch
-
-        columns = self._weight.shape[1]
-        for start in range(0, columns, BLOCK):
-            end = min(start + BLOCK, columns)
-            errors = torch.zeros(len(self._weight), end - start)
-            for at in range(start, end):
-                errors[:, at - start] = self._column(at, end, quantized=self._form is not None)
-            self._weight[:, end:] -= errors @ self._inverse[start:end, end:]
-        return self._weight
-
-    def _column(self, at: int, end: int, quantized: bool) -> Tensor:
-        """Fix one column, spread its error up to column `end` and return it."""
-        if at % self._of == 0:
-            self.mask[:, at : at + self._of] = self._choose(at, at + self._of)
-        if quantized and at % self._inputs == 0:
-            self._find_range(at)
-        old = self._weight[:, at].clone()
-        new = (self._rounded(old, at) if quantized else old) * self.mask[:, at]
-        error = (old - new) / self._inverse[at, at]
-        self._weight[:, at:end] -= error[:, None] * self._inverse[at, at:end]
-        self._weight[:, at] = new
-        return error
-
-    def _choose(self, start: int, end: int) -> Tensor:
-        score = self._weight[:, start:end].square() * self._cost[start:end]
-        return keep_largest(score, self._kept, self._of)
-
-    def _find_range(self, at: int) -> None:
-        assert self._form is not None
-        group, number = slice(at, at + self._inputs), at // self._inputs
-        weight, mask = self._pruned_only(group)
-        cost = self._cost[group].expand_as(weight)
-        found = best_range(kept_of(weight, mask), self._form.bits, kept_of(cost, mask))
-        self.scale[:, number], self.zero[:, number] = found
-
-    def _pruned_only(self, group: slice) -> tuple[Tensor, Tensor]:
-        """Return weights and mask that a group would get without quantisation."""
-        before = self._weight, self.mask
-        self._weight, self.mask = self._weight.clone(), self.mask.clone()
-        end = min(group.start - group.start % BLOCK + BLOCK, self._weight.shape[1])
-        for column in range(group.start, min(group.stop, end)):
-            self._column(column, end, quantized=False)
-        if group.stop > end:  # later blocks have not been changed yet
-            self.mask[:, end : group.stop] = self._choose(end, group.stop)
-        found = self._weight[:, group], self.mask[:, group]
-        self._weight, self.mask = before
-        return found
-
-    def _rounded(self, column: Tensor, at: int) -> Tensor:
-        assert self._form is not None
-        number = at // self._inputs
-        scale, zero = self.scale[:, number], self.zero[:, number]
-        self.codes[:, at] = encode(column, scale, zero, self._form.bits)
-        return (self.codes[:, at] - zero) * scale
+def _n_of_m(weight: Tensor, kept: int, of: int, layer: str) -> Choice:
+    if weight.shape[1] % of:
+        raise InputError(f"{layer}: inputs must be a multiple of {of}, not {weight.shape[1]}")
+    return Choice(of, lambda score: keep_largest(score, kept, of))
 
 
-def _inverse_factor(hessian: Tensor, layer: str) -> Tensor:
-    """Return U, upper triangular, with U^T U the inverse of the damped Hessian; float32."""
-    import torch
+class SparseGpt(GroupedMethod):
+    """Drops the weights that cost least once the others are adjusted, and adjusts them.
 
-    if not bool(torch.isfinite(hessian).all()):
-        raise InputError(f"{layer}: inputs on the calibration text must be finite, some are not")
-    damped = hessian.to(torch.float64, copy=True)
-    diagonal = damped.diagonal()
-    diagonal[diagonal == 0] = 1
-    diagonal += DAMP * diagonal.mean()
-    inverse = torch.cholesky_inverse(torch.linalg.cholesky(damped))
-    factor: Tensor = torch.linalg.cholesky(inverse, upper=True).float()
-    return factor
+    Blocks of the model are pruned in order, with Hessians of the inputs after the blocks before.
+    With `compat="authors"` every block of columns loses one weight more, and ties, as in the
+    authors' program.
+    """
+
+    name: ClassVar[str] = "sparsegpt"
+    signal: ClassVar[str] = "squared weight over the diagonal of the inverse Hessian"
+    paper: ClassVar[str] = "Frantar and Alistarh, ICML 2023, arXiv:2301.00774"
+    training: ClassVar[str] = "calibration samples"
+    parity: ClassVar[Parity] = "authors"
+    needs: ClassVar[frozenset[Need]] = frozenset({"block_inputs"})
+
+    block: Annotated[int, Field(ge=1)] = BLOCK
+    """Columns among which weights are chosen, without a pattern."""
+    compat: Literal["paper", "authors"] = "paper"
+    """Count exactly, or as the authors' program does."""
+
+    def prune_linear(self, linear: LinearView, plan: WeightPlan) -> PrunedWeight:
+        """Return one matrix, its kept weights adjusted."""
+        weight, hessian, where = linear.weight, linear.hessian, linear.where
+        if self.group:
+            return self.pruned(prune(weight, hessian, self.kept_of_group, self.group, where))
+        count = keep_matrix if self.compat == "paper" else above_threshold
+        found = prune_unstructured(
+            weight, hessian, self.keep_ratio, block=self.block, count=count, layer=where
+        )
+        return self.pruned(found)

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
-import numpy as np
 import pytest
 import torch
 
-from algos.weight.magnitude import magnitude_score, random_score
+from algos.weight.magnitude import random_score
 from algos.weight.pattern import keep_largest
 from algos.weight.wanda import input_squares, wanda_score
 from workloads.errors import InputError
-
-SharedFiles = Callable[[str], list[Path]]
 
 
 def test_two_of_four_by_hand() -> None:
@@ -50,45 +44,3 @@ def test_wanda_weighs_by_the_norm_of_an_input() -> None:
     squares = input_squares(inputs)
     assert squares.tolist() == [25, 1.5]
     assert wanda_score(torch.tensor([[-2.0, 4]]), squares)[0, 0] == 10
-
-
-@pytest.mark.fidelity
-def test_norms_equal_those_of_wandas_program(shared_files: SharedFiles) -> None:
-    for path in shared_files("parity/wanda_norm*.npz"):
-        case = np.load(path)
-        found = input_squares(torch.tensor(case["x"])).numpy()
-        np.testing.assert_allclose(found, case["scaler_row"], rtol=1e-5)
-
-
-@pytest.mark.fidelity
-@pytest.mark.parametrize(("pattern", "kept", "of"), [("24", 2, 4), ("48", 4, 8)])
-def test_masks_equal_those_of_wandas_program(
-    shared_files: SharedFiles, pattern: str, kept: int, of: int
-) -> None:
-    layers = 0
-    for path in shared_files("parity/wanda_magnitude*.npz"):
-        case = np.load(path)
-        for key in (key for key in case.files if key.startswith(f"wanda_{pattern}/")):
-            name = key.partition("/")[2].removesuffix(".weight")
-            weight = torch.tensor(case[f"dense/{name}.weight"])
-            squares = torch.tensor(case[f"stat_wanda_{pattern}/{name}.scaler_row"])
-            mask = keep_largest(wanda_score(weight, squares), kept, of)
-            assert np.array_equal((weight * mask).numpy(), case[key]), key
-            if f"mag_{pattern}/{name}.weight" in case.files:
-                mask = keep_largest(magnitude_score(weight), kept, of)
-                assert np.array_equal((weight * mask).numpy(), case[f"mag_{pattern}/{name}.weight"])
-            layers += 1
-    assert layers >= 14
-
-
-@pytest.mark.fidelity
-def test_masks_equal_those_of_asts_program(shared_files: SharedFiles) -> None:
-    for path in shared_files("parity/ast*.npz"):
-        case = np.load(path)
-        weight, squares = torch.tensor(case["W"]), torch.tensor(case["scaler_row"])
-        for name, score in (
-            ("magnitude", magnitude_score(weight)),
-            ("wanda", wanda_score(weight, squares)),
-        ):
-            expected = case[f"{name}_structured"].astype(bool)
-            assert np.array_equal(keep_largest(score).numpy(), expected), name

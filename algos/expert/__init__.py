@@ -1,0 +1,1 @@
+"""Which experts of a mixture are dropped or merged."""

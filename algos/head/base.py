@@ -1,0 +1,35 @@
+"""What all methods share that prune attention heads."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from algos.base import WorkloadKind
+from algos.selection import check_finite
+from algos.static.planned import PlannedMethod
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class HeadMethod(PlannedMethod):
+    """A method that prunes query heads; a key head lives while one of its query heads does."""
+
+    family: ClassVar[str] = "head"
+    granularity: ClassVar[str] = "heads"
+    trace_kind: ClassVar[str] = "head mask"
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images")
+
+
+def best_heads(scores: Tensor, kept: int) -> Tensor:
+    """Return which heads are kept: the `kept` best of each row of (layers, heads), lowest first.
+
+    Raises:
+        InputError: a score is not finite.
+    """
+    import torch
+
+    for layer, row in enumerate(scores):
+        check_finite(row[None], "head", layer)
+    order = scores.argsort(dim=1, descending=True, stable=True)[:, :kept]
+    return torch.zeros(scores.shape, dtype=torch.bool).scatter(1, order, True)

@@ -1,0 +1,1 @@
+"""Which layers, or halves of layers, are skipped."""

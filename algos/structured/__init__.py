@@ -1,0 +1,1 @@
+"""Which heads and neurons are pruned: whole rows and columns that belong together."""
