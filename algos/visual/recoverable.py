@@ -96,7 +96,8 @@ def centrality(distance: Tensor, neighbours: int) -> Tensor:
     near = distance.topk(min(neighbours, n), dim=1, largest=False).values
     spread = near.square().mean(1)
     density = (-spread / spread.mean().clamp_min(1e-30)).exp()
-    denser = density[None, :] > density[:, None]
+    rank = best_first(density[None], n)[0].argsort()  # equals: the first is denser
+    denser = rank[None, :] < rank[:, None]
     apart = distance.masked_fill(~denser, torch.inf).amin(1)
     apart = torch.where(apart.isinf(), distance.max(), apart)
     return density * apart
