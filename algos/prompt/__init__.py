@@ -1,0 +1,1 @@
+"""Methods that shorten a prompt before the model reads it."""
