@@ -6,7 +6,48 @@ from algos.base import Method
 from algos.dense import Dense
 from algos.token.random import RandomPruning
 from algos.token.spatten import SpAtten
+from algos.visual.agile_pruner import AgilePruner
+from algos.visual.aim import AIMMerge
+from algos.visual.correlation_guided import CorrelationGuided
+from algos.visual.divprune import DivPrune
+from algos.visual.fastervlm import FasterVLM
+from algos.visual.flowcut import FlowCut
+from algos.visual.fopru import FoPru
+from algos.visual.hiprune import HiPrune
+from algos.visual.holov import HoloV
+from algos.visual.idpruner import IDPruner
+from algos.visual.norm import NormVisual
+from algos.visual.random import RandomVisual
+from algos.visual.recoverable import RecoverableCompression
+from algos.visual.todre import ToDREDiversity
+from algos.visual.tome import ToMe
+from algos.visual.uniform import UniformVisual
+from algos.visual.vflowopt import VFlowOpt
+from algos.visual.zoo_prune import ZOOPrune
 
 METHODS: dict[str, type[Method]] = {
-    method.name: method for method in (Dense, RandomPruning, SpAtten)
+    method.name: method
+    for method in (
+        Dense,
+        RandomPruning,
+        SpAtten,
+        AgilePruner,
+        AIMMerge,
+        CorrelationGuided,
+        DivPrune,
+        FasterVLM,
+        FlowCut,
+        FoPru,
+        HiPrune,
+        HoloV,
+        IDPruner,
+        NormVisual,
+        RandomVisual,
+        RecoverableCompression,
+        ToDREDiversity,
+        ToMe,
+        UniformVisual,
+        VFlowOpt,
+        ZOOPrune,
+    )
 }

@@ -6,13 +6,43 @@ Baek et al., ICLR 2026, arXiv:2603.01236.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from algos.base import Parity
+from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine, greedy, nearest_other
-from algos.visual.ranking import best_first, finite
+from algos.visual.ranking import EncoderLayer, best_first, class_attention, finite, layer_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class AgilePruner(VisualMethod):
+    """Keep the most attended visual tokens of simple images and the most diverse of complex ones.
+
+    From the description: effective rank of the features and entropy of the class attention tell
+    how complex an image is; no program is released. That the mean of the two, each as a share of
+    its largest value, is the share of the budget that diversity chooses is an assumption.
+    """
+
+    name: ClassVar[str] = "agile-pruner"
+    signal: ClassVar[str] = "class attention and distance, mixed by effective rank and entropy"
+    paper: ClassVar[str] = "Baek et al., ICLR 2026, arXiv:2603.01236"
+    parity: ClassVar[Parity] = "description"
+
+    layer: EncoderLayer = -1
+    """Layer of the vision encoder whose class attention is read."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Measure each image, then share its budget."""
+        attention = class_attention(layer_of(seen.attention, self.layer))
+        picks = attended_then_diverse(
+            seen.features,
+            attention,
+            self.kept(seen.features.shape[1]),
+            complexity(seen.features, attention),
+        )
+        return Selected(kept=picks.sort(1).values)
 
 
 def effective_rank(features: Tensor) -> Tensor:

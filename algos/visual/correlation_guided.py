@@ -5,14 +5,48 @@ Zhang et al., arXiv:2407.14439.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from pydantic import Field
+
+from algos.base import Fraction, Parity
+from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine
 from algos.visual.quota import within_sizes
-from algos.visual.ranking import best_first, finite
+from algos.visual.ranking import EncoderLayer, best_first, class_attention, finite, layer_of
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class CorrelationGuided(VisualMethod):
+    """Keep the most attended visual tokens of each sub-image, more where patterns repeat less.
+
+    From the description: correlation between patches gives a sub-image's information density,
+    correlation with the class token its most informative tokens. The paper's sub-images are crops
+    of a large document, encoded one by one, and their densities set the total; here they are
+    blocks of one image and share a fixed budget. The threshold is an assumption.
+    """
+
+    name: ClassVar[str] = "correlation-guided"
+    signal: ClassVar[str] = "similarity of keys; class attention"
+    paper: ClassVar[str] = "Zhang et al., arXiv:2407.14439"
+    parity: ClassVar[Parity] = "description"
+
+    parts: Annotated[int, Field(ge=1)] = 2
+    """Sub-images in each direction; an estimate."""
+    similar: Fraction = 0.8
+    """Cosine of keys above which a token repeats another; an estimate."""
+    layer: EncoderLayer = -1
+    """Layer of the vision encoder whose keys and class attention are read."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Measure each sub-image's density, then share the budget."""
+        keys = layer_of(seen.keys, self.layer, "keys")[:, :, 1:].transpose(1, 2).flatten(2)
+        attention = class_attention(layer_of(seen.attention, self.layer))
+        k = self.kept(seen.features.shape[1])
+        kept = densest_parts(keys, attention, seen.grid, k, self.parts, self.similar)
+        return Selected(kept=kept)
 
 
 def information_density(keys: Tensor, similar: float = 0.8) -> Tensor:

@@ -5,12 +5,35 @@ Alvar et al., CVPR 2025, arXiv:2503.02175: a greedy solution of the max-min dive
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
+from algos.base import Parity, Ratio
+from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine, greedy, nearest_other
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class DivPrune(VisualMethod):
+    """Keep the visual tokens that are farthest from each other.
+
+    Differs from the authors' program: a token is never picked twice, as theirs does once only
+    duplicates are left, and the number kept is rounded down, not to the nearest.
+    """
+
+    name: ClassVar[str] = "divprune"
+    signal: ClassVar[str] = "distance to the nearest token kept"
+    paper: ClassVar[str] = "Alvar et al., CVPR 2025, arXiv:2503.02175"
+    parity: ClassVar[Parity] = "authors"
+
+    keep_ratio: Ratio = 0.098
+    """Visual tokens kept, rounded down, at least 1."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Pick greedily among the features that the language model gets."""
+        k = self.kept(seen.features.shape[1])
+        return Selected(kept=farthest(seen.features, k).sort(1).values)
 
 
 def farthest(features: Tensor, k: int) -> Tensor:

@@ -1,75 +1,78 @@
-"""FlowCut: patches leave the vision encoder layer by layer, by information flow to the class token.
+"""FlowCut: patches leave the vision encoder block by block, by what flows to the class token.
 
-arXiv:2505.19536.
+arXiv:2505.19536. The scores are in `algos.visual.flow`.
 """
 
 from __future__ import annotations
 
-import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
 
-from algos.visual.ranking import finite
+from algos.base import Batch, Decision, Parity, Ratio, WorkloadKind
+from algos.selection import keep_count
+from algos.token.base import Between, TokenMethod
+from algos.visual.flow import accumulate, flow_score, patches_to_drop, semantic_attention
+from algos.visual.ranking import class_attention, top_ids
+from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-KEPT_OF_PAST = 0.5  # of the score accumulated so far, as much as of the new one
+
+@dataclass
+class FlowState:
+    """What one batch of images has accumulated."""
+
+    layers: int
+    target: int  # patches to arrive at
+    past: Tensor | None = None  # (batch, patch) of those alive
 
 
-def semantic_attention(value: Tensor) -> Tensor:
-    """Return what each patch's value resembles of the class token's, mean over heads, (batch, n).
+class FlowCut(TokenMethod):
+    """Keep the patches that most information flows from to the class token, fewer block by block.
 
-    The softmax, over all tokens, of unscaled inner products.
-
-    Args:
-        value: (batch, head, 1 + n, channel), the class token first.
+    The target is met exactly before the last block. Images that run together drop the same
+    number, that of the image that drops fewest: with others an image may drop its patches later
+    than alone. The authors' program also cuts AnyRes crops inside the language model.
     """
-    inner = (value[:, :, :1] @ value.transpose(2, 3))[:, :, 0]
-    return inner.softmax(-1).mean(1)[:, 1:]
 
+    name: ClassVar[str] = "flowcut"
+    family: ClassVar[str] = "visual"
+    signal: ClassVar[str] = "class attention, resemblance and size of values, over layers"
+    paper: ClassVar[str] = "FlowCut, arXiv:2505.19536"
+    granularity: ClassVar[str] = "visual token"
+    trace_kind: ClassVar[str] = "token mask"
+    parity: ClassVar[Parity] = "authors"
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("images",)
 
-def flow_score(attention: Tensor, semantic: Tensor, value: Tensor) -> Tensor:
-    """Return each patch's share of the flow to the class token in one layer, (batch, n).
+    keep_ratio: Ratio = 1 / 9
+    """Patches left in the last block, rounded down, at least 1."""
 
-    Args:
-        attention: (batch, n) class attention.
-        semantic: (batch, n) of `semantic_attention`.
-        value: (batch, n, channel) mean over heads.
-    """
-    flow = _shares(attention) + _shares(semantic)
-    return finite(flow * value.abs().sum(-1), "information flow")
+    def begin(self, batch: Batch) -> FlowState:
+        """Return a state without scores.
 
+        Raises:
+            InputError: the images have no class token.
+        """
+        if not batch.layout.class_token:
+            raise InputError("flowcut must have a class token that information flows to, not none")
+        patches = batch.tokens - 1
+        return FlowState(batch.shape.layers, keep_count(self.keep_ratio, patches))
 
-def accumulate(past: Tensor | None, score: Tensor) -> Tensor:
-    """Return the score accumulated over layers; the first layer's is its own."""
-    return score if past is None else KEPT_OF_PAST * past + (1 - KEPT_OF_PAST) * score
+    def between(self, entry: Between, state: FlowState) -> Decision:
+        """Score the block before and drop what its attention lets go."""
+        import torch
 
-
-def patches_to_drop(attention: Tensor, target: int, layers_left: int) -> Tensor:
-    """Return how many patches each image drops after a layer, (batch,) int64.
-
-    Nothing after every other layer. Else a part of those above the target: the more, the fewer
-    layers are left and the more concentrated the class attention is (1 - squared entropy, as a
-    share of the largest). With no layers left, all above the target.
-
-    Args:
-        attention: (batch, n) class attention.
-        target: patches to arrive at.
-        layers_left: layers that follow, up to the one that the language model sees.
-    """
-    import torch
-
-    n = attention.shape[1]
-    surplus = n - target
-    if layers_left % 2 or surplus <= 0:
-        return torch.zeros(len(attention), dtype=torch.long)
-    if layers_left == 0:
-        return torch.full((len(attention),), surplus)
-    share = _shares(finite(attention, "class attention").double())
-    entropy = torch.special.entr(share).sum(1) / math.log(n)
-    dropped: Tensor = surplus / math.sqrt(layers_left) * (1 - entropy.square())
-    return dropped.round().long().clamp(0, surplus)
-
-
-def _shares(x: Tensor) -> Tensor:
-    return x / x.sum(-1, keepdim=True)
+        if entry.before is None:
+            return Decision()
+        attention = class_attention(entry.before.outcome.probability)
+        value = entry.before.step.value
+        score = flow_score(attention, semantic_attention(value), value.mean(1)[:, 1:])
+        state.past = accumulate(state.past, score)
+        left = state.layers - 1 - entry.layer
+        dropped = int(patches_to_drop(attention, state.target, left).min())
+        if not dropped:
+            return Decision()
+        kept = top_ids(state.past, attention.shape[1] - dropped)
+        state.past = state.past.gather(1, kept)
+        return Decision(kept_tokens=torch.cat([torch.zeros_like(kept[:, :1]), kept + 1], 1))

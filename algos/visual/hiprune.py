@@ -5,12 +5,58 @@ arXiv:2508.00553.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from algos.visual.ranking import best_first, finite
+from pydantic import Field
+
+from algos.base import Fraction, Parity, Ratio
+from algos.visual.base import Selected, VisualInput, VisualMethod
+from algos.visual.ranking import (
+    EncoderLayer,
+    best_first,
+    finite,
+    layer_of,
+    received_attention,
+)
+
+OBJECT_DEPTH = 9 / 24  # the paper's object layer of CLIP's 24
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class HiPrune(VisualMethod):
+    """Keep anchors of a middle encoder layer, their neighbours, and registers of a deep layer."""
+
+    name: ClassVar[str] = "hiprune"
+    signal: ClassVar[str] = "attention received in a middle and in a deep encoder layer"
+    paper: ClassVar[str] = "HiPrune, arXiv:2508.00553"
+    parity: ClassVar[Parity] = "authors"
+
+    keep_ratio: Ratio = 1 / 3
+    """Visual tokens kept, rounded down, at least 1."""
+    alpha: Fraction = 0.1
+    """Share of the budget for anchors with their neighbours."""
+    object_layer: Annotated[int, Field(ge=0)] = 0
+    """Layer of the anchors, counted from 1; 0: as deep as the 9th of 24."""
+    deep_layer: EncoderLayer = -1
+    """Layer of the registers: the one whose output the language model gets."""
+    compat: Literal["paper", "authors"] = "paper"
+    """"authors": neighbours left and right wrap to other rows, those outside the image become its
+    first or last token."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Read the attention received in the two layers."""
+        middle = self.object_layer or max(1, round(OBJECT_DEPTH * len(seen.attention)))
+        kept = anchors_and_registers(
+            received_attention(layer_of(seen.attention, middle - 1)),
+            received_attention(layer_of(seen.attention, self.deep_layer)),
+            seen.grid,
+            self.kept(seen.features.shape[1]),
+            self.alpha,
+            self.compat,
+        )
+        return Selected(kept=kept)
 
 
 def anchors_and_registers(

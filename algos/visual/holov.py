@@ -5,18 +5,57 @@ NeurIPS 2025, arXiv:2510.02912.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
+from pydantic import Field
+
+from algos.base import Parity, Ratio
+from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine
+from algos.visual.padding import PADDING, padded
 from algos.visual.quota import proportional, within_sizes
-from algos.visual.ranking import best_first, finite
+from algos.visual.ranking import (
+    EncoderLayer,
+    best_first,
+    class_attention,
+    finite,
+    layer_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 ATTENTION_SCALE = 1000.0  # of attention in a score (the authors' program)
 VARIANCE_WEIGHT = 0.09  # of a variance scaled to the attention's size (the authors' program)
-PADDING = -1
+
+
+class HoloV(VisualMethod):
+    """Keep the most attended visual tokens of every crop, in crops that vary more of them.
+
+    What a crop cannot use of its budget goes to the others, so the budget is met exactly; with
+    `compat="authors"` zero vectors stand for it, as in the authors' program.
+    """
+
+    name: ClassVar[str] = "holov"
+    signal: ClassVar[str] = "class attention; variance of similarities inside a crop"
+    paper: ClassVar[str] = "HoloV, NeurIPS 2025, arXiv:2510.02912"
+    parity: ClassVar[Parity] = "authors"
+
+    keep_ratio: Ratio = 1 / 9
+    """Visual tokens kept, rounded down, at least 1."""
+    crops: Annotated[int, Field(ge=1)] = 16
+    """Stretches of the sequence of visual tokens that share the budget."""
+    layer: EncoderLayer = -1
+    """Layer of the vision encoder whose class attention is read."""
+    compat: Literal["paper", "authors"] = "paper"
+    """"authors": the surplus of a small crop is lost."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Share the budget among the crops."""
+        attention = class_attention(layer_of(seen.attention, self.layer))
+        n = seen.features.shape[1]
+        kept = holistic(seen.features, attention, self.kept(n), self.crops, self.compat)
+        return padded(kept, n) if (kept == PADDING).any() else Selected(kept=kept.sort(1).values)
 
 
 def holistic(

@@ -5,13 +5,49 @@ Released with AngelSlim, function `idpruner`; there importance comes from a trai
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from pydantic import Field
+
+from algos.base import Fraction, Parity
+from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine, greedy
-from algos.visual.ranking import finite, unit_range
+from algos.visual.ranking import EncoderLayer, class_attention, finite, layer_of, unit_range
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class IDPruner(VisualMethod):
+    """Keep visual tokens that are important and unlike those already kept.
+
+    Differs from the released program: its importance comes from a trained selector, for which the
+    attention of the class token stands here; the number kept is rounded down.
+    """
+
+    name: ClassVar[str] = "idpruner"
+    signal: ClassVar[str] = "importance less similarity to what is kept"
+    paper: ClassVar[str] = "IDPruner, in Tencent's AngelSlim"
+    training: ClassVar[str] = "a selector; class attention stands for its scores"
+    parity: ClassVar[Parity] = "authors"
+
+    importance_weight: Fraction = 0.5
+    """Weight of importance; the rest is that of diversity."""
+    at_once: Annotated[int, Field(ge=1)] = 1
+    """Tokens picked in one round; more is faster and picks others."""
+    layer: EncoderLayer = -1
+    """Layer of the vision encoder whose class attention is the importance."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Pick greedily by marginal relevance."""
+        picks = relevant(
+            class_attention(layer_of(seen.attention, self.layer)),
+            seen.features,
+            self.kept(seen.features.shape[1]),
+            self.importance_weight,
+            self.at_once,
+        )
+        return Selected(kept=picks.sort(1).values)
 
 
 def relevant(

@@ -45,8 +45,8 @@ def match(metric: Tensor, r: int, class_token: bool = False) -> Tensor:
         left = left.sort(1).values
     even, odd = eye[:, ::2], eye[:, 1::2]
     into = one_hot(partner.gather(1, gone), odd.shape[1]).transpose(1, 2).to(eye.dtype)
-    merged = odd + into @ _rows(even, gone)
-    return torch.cat([_rows(even, left), merged], 1)
+    merged = odd + into @ rows_of(even, gone)
+    return torch.cat([rows_of(even, left), merged], 1)
 
 
 def match_to(metric: Tensor, k: int) -> Tensor:
@@ -78,9 +78,9 @@ def in_order(members: Tensor) -> tuple[Tensor, Tensor]:
     """Sort new tokens by their first member: its ids, ascending (batch, k), and (batch, k, N)."""
     first = members.argmax(-1)
     ids, order = first.sort(1)
-    return ids, _rows(members, order)
+    return ids, rows_of(members, order)
 
 
-def _rows(x: Tensor, index: Tensor) -> Tensor:
+def rows_of(x: Tensor, index: Tensor) -> Tensor:
     """Return the rows (batch, m) of x (batch, n, d)."""
     return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))

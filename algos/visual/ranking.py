@@ -6,12 +6,17 @@ Everything is batch first. Of equal scores the token that comes first in the ima
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
 
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+EncoderLayer = Annotated[int, Field(le=-1)]
+"""A layer of the vision encoder, counted from the last, which is -1."""
 
 
 def finite(values: Tensor, what: str) -> Tensor:

@@ -5,12 +5,60 @@ Chen et al., AAAI 2025, arXiv:2409.01179.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from algos.visual.ranking import best_first, finite, top_ids
+from pydantic import Field
+
+from algos.base import Parity, Ratio
+from algos.visual.base import Selected, VisualInput, VisualMethod
+from algos.visual.clusters import merge_rest
+from algos.visual.ranking import (
+    EncoderLayer,
+    best_first,
+    class_attention,
+    finite,
+    layer_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+class RecoverableCompression(VisualMethod):
+    """Keep the most attended visual tokens and those like the question, and merge the rest.
+
+    From the description: class attention filters, similarity to the question recovers, nearest
+    neighbours cluster the others. The paper lets outliers of the scores set the numbers; fixed
+    shares of the budget and the clustering by density peaks are assumptions.
+    """
+
+    name: ClassVar[str] = "recoverable"
+    signal: ClassVar[str] = "class attention; similarity to the question; nearest neighbours"
+    paper: ClassVar[str] = "Chen et al., AAAI 2025, arXiv:2409.01179"
+    parity: ClassVar[Parity] = "description"
+    trace_kind: ClassVar[str] = "merge map"
+
+    keep_ratio: Ratio = 0.1
+    """Visual tokens left, merged ones included, rounded down, at least 1."""
+    text_share: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    """Share of the budget that the question recovers, rounded down; an estimate."""
+    merge_share: Annotated[float, Field(ge=0, le=0.5)] = 0.25
+    """Share of the budget for merged tokens, rounded down; an estimate."""
+    neighbours: Annotated[int, Field(ge=1)] = 5
+    """Tokens, itself included, that a token's density is measured on; an estimate."""
+    layer: EncoderLayer = -1
+    """Layer of the vision encoder whose class attention is read."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Filter, recover and merge."""
+        attention = class_attention(layer_of(seen.attention, self.layer))
+        similarity = question_similarity(seen.features, seen.text)
+        k = self.kept(seen.features.shape[1])
+        textual, groups = int(self.text_share * k), int(self.merge_share * k)
+        kept = recover(attention, similarity, k - textual - groups, textual)
+        if not groups:
+            return Selected(kept=kept)
+        return merge_rest(seen.features, kept, groups, self.neighbours)
 
 
 def question_similarity(features: Tensor, text: Tensor) -> Tensor:
@@ -42,62 +90,3 @@ def recover(attention: Tensor, similarity: Tensor, visual: int, textual: int) ->
     seen = best_first(finite(attention, "class attention"), visual)
     others = finite(similarity, "similarity").scatter(1, seen, -torch.inf)
     return torch.cat([seen, best_first(others, textual)], 1).sort(1).values
-
-
-def merge_rest(features: Tensor, kept: Tensor, groups: int, neighbours: int = 5) -> Tensor:
-    """Return what every new token is made of, (batch, kept + groups, N), rows of weights.
-
-    The tokens that are not kept are clustered: centres are those that are dense among their
-    nearest neighbours and far from any denser one; each other joins its nearest centre and a
-    cluster becomes its mean. Rows are in order of kept token or centre.
-
-    Args:
-        features: (batch, N, d) as the language model gets them.
-        kept: (batch, m) tokens that stay as they are.
-        groups: clusters of the others, at most as many as those.
-        neighbours: that density is measured on.
-    """
-    import torch
-
-    return torch.stack(
-        [_merged(x, ids, groups, neighbours) for x, ids in zip(features, kept, strict=True)]
-    )
-
-
-def _merged(features: Tensor, kept: Tensor, groups: int, neighbours: int) -> Tensor:
-    import torch
-
-    n = len(features)
-    weights = torch.eye(n)
-    alone = torch.zeros(n, dtype=torch.bool)
-    alone[kept] = True
-    rest = (~alone).nonzero()[:, 0]
-    distance = torch.cdist(features[None, rest], features[None, rest])[0]
-    centres = top_ids(centrality(distance, neighbours)[None], groups)[0]
-    group = distance[:, centres].argmin(1)
-    group[centres] = torch.arange(groups)
-    for number, centre in enumerate(rest[centres]):
-        members = rest[group == number]
-        weights[centre] = 0
-        weights[centre, members] = 1 / len(members)
-    alone[rest[centres]] = True
-    return weights[alone]
-
-
-def centrality(distance: Tensor, neighbours: int) -> Tensor:
-    """Return how much a point is a centre, (n,), of (n, n): density times distance to denser.
-
-    Density is exp(-mean squared distance to the nearest neighbours); the densest point has the
-    largest distance of all. Rodriguez and Laio, Science 2014, with densities by neighbours.
-    """
-    import torch
-
-    n = len(distance)
-    near = distance.topk(min(neighbours, n), dim=1, largest=False).values
-    spread = near.square().mean(1)
-    density = (-spread / spread.mean().clamp_min(1e-30)).exp()
-    rank = best_first(density[None], n)[0].argsort()  # equals: the first is denser
-    denser = rank[None, :] < rank[:, None]
-    apart = distance.masked_fill(~denser, torch.inf).amin(1)
-    apart = torch.where(apart.isinf(), distance.max(), apart)
-    return density * apart

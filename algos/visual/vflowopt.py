@@ -6,9 +6,14 @@ ICCV 2025, arXiv:2508.05211.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from algos.visual.ranking import best_first, finite
+from pydantic import Field
+
+from algos.base import Parity, Ratio
+from algos.visual.base import Selected, VisualInput, VisualMethod
+from algos.visual.ranking import EncoderLayer, finite, layer_of
+from algos.visual.recycling import keep_and_recycle
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -16,6 +21,44 @@ if TYPE_CHECKING:
 
 GREYS = 256  # an 8-bit histogram
 CHANNEL_WEIGHT = 0.3333  # of red, green and blue in grey (the authors' program)
+
+
+class VFlowOpt(VisualMethod):
+    """Keep the most important visual tokens and recycle the others, one to each cell.
+
+    The paper fits threshold, cell, entropy weight and ratio to a model; the defaults are its fit
+    for a tenth of the tokens. The cut before the language model is here; the paper drops more
+    tokens by the same scores in two of its layers.
+    """
+
+    name: ClassVar[str] = "vflowopt"
+    signal: ClassVar[str] = "attention from attended queries; entropy of a patch's grey levels"
+    paper: ClassVar[str] = "VFlowOpt, ICCV 2025, arXiv:2508.05211"
+    training: ClassVar[str] = "Bayesian optimisation of its parameters; the paper's values are used"
+    parity: ClassVar[Parity] = "authors"
+    trace_kind: ClassVar[str] = "merge map"
+
+    keep_ratio: Ratio = 0.1166
+    """Visual tokens left, recycled ones included, rounded down, at least 1."""
+    threshold: Annotated[float, Field(ge=0)] = 39.26
+    """Queries count that receive more than this times the mean attention; all if none does."""
+    entropy_weight: Annotated[float, Field(ge=0)] = 0.0
+    """Of a patch's share by entropy; 1 is as much as all attention."""
+    cell: Ratio = 17.39 / 27
+    """Side of a recycling cell as a share of the image's longer side, in whole patches."""
+    layer: EncoderLayer = -1
+    """Layer of the vision encoder whose attention is read."""
+    compat: Literal["paper", "authors"] = "paper"
+    """"authors": grey levels outside 0..255 wrap around instead of being scaled."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Score the patches, keep the best, recycle the rest."""
+        attention = layer_of(seen.attention, self.layer)[:, :, 1:, 1:]
+        entropy = patch_entropy(seen.pixels, seen.grid, self.compat)
+        score = importance(attention, entropy, self.threshold, self.entropy_weight)
+        cell = max(1, round(self.cell * max(seen.grid)))
+        kept, merge = keep_and_recycle(score, seen.grid, self.kept(score.shape[1]), cell)
+        return Selected(kept=kept, merge=merge)
 
 
 def patch_entropy(
@@ -76,52 +119,3 @@ def importance(
     asks = asks | ~asks.any(1, keepdim=True)
     relevance = (mean * asks[:, :, None]).sum(1) / asks.sum(1, keepdim=True)
     return relevance + entropy_weight * entropy.softmax(1)
-
-
-def keep_and_recycle(
-    score: Tensor, grid: tuple[int, int], k: int, cell: int
-) -> tuple[Tensor, Tensor]:
-    """Return k tokens of each image, ascending (batch, k), and what each is made of (batch, k, N).
-
-    Most are the best ones as they are. The others are grouped by square cells of the image; each
-    group becomes one token at the place of its best member, a mean weighted by importance. A
-    budget of no more tokens than there are cells recycles nothing.
-
-    Args:
-        score: (batch, N) importance, not negative.
-        grid: rows and columns of the image.
-        k: tokens in all.
-        cell: side of a cell, in patches.
-    """
-    import torch
-
-    rows, columns = grid
-    across = -(-columns // cell)
-    token = torch.arange(rows * columns)
-    cells = token // columns // cell * across + token % columns // cell
-    made = [_recycled(row, cells, k) for row in finite(score, "importance")]
-    return torch.stack([ids for ids, _ in made]), torch.stack([merge for _, merge in made])
-
-
-def _recycled(score: Tensor, cells: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    import torch
-
-    n = len(score)
-    order = best_first(score[None], n)[0]
-    alone = k
-    if k > int(cells.max()) + 1:
-        # each token more that stays alone empties at most one cell: some number fits exactly
-        alone = next(a for a in range(k + 1) if a + len(set(cells[order[a:]].tolist())) == k)
-    merge = torch.zeros(n, n)
-    kept = order[:alone]
-    merge[kept, kept] = 1
-    ids = kept.tolist()
-    if alone < k:
-        rest = order[alone:]
-        for cell in sorted(set(cells[rest].tolist())):
-            members = rest[cells[rest] == cell]
-            weight = score[members] / score[members].sum().clamp_min(1e-30)
-            merge[members[0], members] = weight if weight.sum() > 0 else 1 / len(members)
-            ids.append(int(members[0]))
-    chosen = torch.tensor(sorted(ids))
-    return chosen, merge[chosen]

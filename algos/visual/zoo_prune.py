@@ -6,13 +6,44 @@ Kim et al., CVPR 2026, arXiv:2509.24837.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
+from pydantic import Field
+
+from algos.base import Parity
+from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine, greedy
 from algos.visual.ranking import finite, unit_range
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
+
+
+class ZOOPrune(VisualMethod):
+    """Keep visual tokens to whose changes the projector is sensitive and that are not alike.
+
+    From the description: sensitivity is a change of the projector's output under random
+    perturbations, estimated without gradients, and is combined with diversity. That they are
+    multiplied, and the number and length of perturbations, are assumptions.
+    """
+
+    name: ClassVar[str] = "zoo-prune"
+    signal: ClassVar[str] = "sensitivity of the projector times distance to what is kept"
+    paper: ClassVar[str] = "Kim et al., CVPR 2026, arXiv:2509.24837"
+    parity: ClassVar[Parity] = "description"
+
+    directions: Annotated[int, Field(ge=1)] = 64
+    """Random directions that each token is moved in; an estimate."""
+    step: Annotated[float, Field(gt=0)] = 0.01
+    """Length of a move, in units of the encoder's features; an estimate."""
+
+    def select(self, seen: VisualInput) -> Selected:
+        """Measure the projector, then pick greedily."""
+        score = sensitivity(
+            seen.encoder_features, seen.project, seen.generators, self.directions, self.step
+        )
+        k = self.kept(seen.features.shape[1])
+        return Selected(kept=sensitive_and_diverse(score, seen.features, k).sort(1).values)
 
 
 def sensitivity(
@@ -38,13 +69,12 @@ def sensitivity(
     from torch.nn.functional import normalize
 
     finite(encoder_features, "encoder features")
-    total = encoder_features.new_zeros(encoder_features.shape[:2])
-    for _ in range(directions):
-        drawn = [torch.randn(encoder_features.shape[1:], generator=g) for g in generators]
-        change = step * normalize(torch.stack(drawn), dim=-1)
-        difference = project(encoder_features + change) - project(encoder_features - change)
-        total += difference.norm(dim=-1)
-    return finite(total / (2 * step * directions), "sensitivity")
+    norms = []
+    for x, generator in zip(encoder_features, generators, strict=True):
+        drawn = torch.randn((directions, *x.shape), generator=generator)
+        change = step * normalize(drawn, dim=-1)
+        norms.append((project(x + change) - project(x - change)).norm(dim=-1).mean(0))
+    return finite(torch.stack(norms) / (2 * step), "sensitivity")
 
 
 def sensitive_and_diverse(score: Tensor, features: Tensor, k: int) -> Tensor:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from algos.visual.flowcut import accumulate, flow_score, patches_to_drop
+from algos.visual.flow import accumulate, flow_score, patches_to_drop
 from algos.visual.ranking import top_ids
 
 Parity = Callable[[str], dict[str, Any]]

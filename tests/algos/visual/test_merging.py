@@ -5,9 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
+from algos.visual.clusters import centrality, merge_rest
 from algos.visual.matching import in_order, match, match_to, mean_weights
-from algos.visual.recoverable import centrality, merge_rest, question_similarity, recover
-from algos.visual.vflowopt import importance, keep_and_recycle, patch_entropy
+from algos.visual.recoverable import question_similarity, recover
+from algos.visual.recycling import keep_and_recycle
+from algos.visual.vflowopt import importance, patch_entropy
 from workloads.errors import InputError
 
 
@@ -109,7 +111,10 @@ def test_the_question_recovers_tokens() -> None:
 
 def test_the_rest_is_merged_by_clusters() -> None:
     x = torch.tensor([[[0.0, 0], [9, 9], [0.1, 0], [0, 0.1], [9, 9.1], [5, 5]]])
-    merge = merge_rest(x, torch.tensor([[5]]), groups=2, neighbours=2)
+    selected = merge_rest(x, torch.tensor([[5]]), groups=2, neighbours=2)
+    assert selected.kept.tolist() == [[0, 1, 5]]
+    merge = selected.merge
+    assert merge is not None
     assert torch.allclose(merge[0, 0], torch.tensor([1, 0, 1, 1, 0, 0]) / 3)
     assert torch.allclose(merge[0, 1], torch.tensor([0, 1, 0, 0, 1, 0]) / 2)
     assert merge[0, 2].tolist() == [0, 0, 0, 0, 0, 1]
