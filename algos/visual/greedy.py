@@ -52,13 +52,12 @@ def greedy(
     seen: Tensor | None = None
     for done in range(0, k, at_once):
         score = first if seen is None else value(seen)
-        # a sort of those left, so that even a value of -inf is no pick made twice
-        order = best_first(score.masked_fill(taken, -torch.inf), n)
-        free = ~taken.gather(1, order)
-        left = order[free].view(len(order), n - done)[:, : min(at_once, k - done)]
-        picks.append(left)
-        taken = taken.scatter(1, left, True)
-        for pick in left.unbind(1):
+        order = best_first(score, n)
+        free = order[~taken.gather(1, order)].view(len(order), n - done)
+        picked = free[:, : min(at_once, k - done)]
+        picks.append(picked)
+        taken = taken.scatter(1, picked, True)
+        for pick in picked.unbind(1):
             row = pairs.gather(1, pick[:, None, None].expand(-1, 1, n))[:, 0]
             seen = row if seen is None else merge(seen, row)
     return torch.cat(picks, 1)

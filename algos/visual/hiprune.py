@@ -26,7 +26,11 @@ if TYPE_CHECKING:
 
 
 class HiPrune(VisualMethod):
-    """Keep anchors of a middle encoder layer, their neighbours, and registers of a deep layer."""
+    """Keep anchors of a middle encoder layer, their neighbours, and registers of a deep layer.
+
+    Neighbours stay inside the image, where those of the authors' program wrap to other rows. The
+    budget is met exactly: where rounding allows for too many anchors, neighbours give way.
+    """
 
     name: ClassVar[str] = "hiprune"
     signal: ClassVar[str] = "attention received in a middle and in a deep encoder layer"

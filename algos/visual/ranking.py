@@ -20,18 +20,18 @@ EncoderLayer = Annotated[int, Field(le=-1)]
 
 
 def finite(values: Tensor, what: str) -> Tensor:
-    """Return `values` (batch, N, ...) unchanged if all are numbers.
+    """Return `values` (batch, ...) unchanged if all are numbers.
 
     Raises:
-        InputError: with the image, the token and the value of the first that is not finite.
+        InputError: with the image, the place and the value of the first that is not finite.
     """
     good = values.isfinite()
     if bool(good.all()):
         return values
-    where = tuple(int(i) for i in (~good).nonzero()[0])
+    image, *place = (int(i) for i in (~good).nonzero()[0])
     raise InputError(
-        f"{what} of every visual token must be finite, in image {where[0]} that of token "
-        f"{where[1]} is {values[where].item()}"
+        f"every value of {what} must be finite, in image {image} that at "
+        f"{', '.join(map(str, place))} is {values[image, *place].item()}"
     )
 
 

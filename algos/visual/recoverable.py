@@ -12,13 +12,7 @@ from pydantic import Field
 from algos.base import Parity, Ratio
 from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.clusters import merge_rest
-from algos.visual.ranking import (
-    EncoderLayer,
-    best_first,
-    class_attention,
-    finite,
-    layer_of,
-)
+from algos.visual.ranking import EncoderLayer, best_first, class_attention, finite, layer_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,8 +22,8 @@ class RecoverableCompression(VisualMethod):
     """Keep the most attended visual tokens and those like the question, and merge the rest.
 
     From the description: class attention filters, similarity to the question recovers, nearest
-    neighbours cluster the others. The paper lets outliers of the scores set the numbers; fixed
-    shares of the budget and the clustering by density peaks are assumptions.
+    neighbours cluster the others. The paper sets the numbers by thresholds that follow the scores;
+    fixed shares of the budget and the clustering by density peaks are assumptions.
     """
 
     name: ClassVar[str] = "recoverable"

@@ -202,5 +202,5 @@ def test_merging_weighs_by_size() -> None:
 
 
 def test_tome_refuses_what_is_not_finite() -> None:
-    with pytest.raises(InputError, match="metric of every visual token must be finite"):
+    with pytest.raises(InputError, match="every value of the merging metric must be finite"):
         drive(ToMe(), 1, 9, 3, fill=torch.nan)

@@ -105,7 +105,10 @@ def test_all_equal_tokens_are_kept_once_each(k: int) -> None:
 def test_features_must_be_finite() -> None:
     x = torch.ones(1, 3, 2)
     x[0, 2, 1] = torch.nan
-    with pytest.raises(InputError, match=r"^features of every visual token must be finite"):
+    with pytest.raises(
+        InputError,
+        match=r"^every value of features must be finite, in image 0 that at 2, 1 is nan$",
+    ):
         cosine(x)
 
 
