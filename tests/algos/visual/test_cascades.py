@@ -13,6 +13,7 @@ from algos.token.base import Between, Seen, TokenMethod
 from algos.visual.flow import flow_score, patches_to_drop, semantic_attention
 from algos.visual.flowcut import FlowCut
 from algos.visual.tome import ToMe, schedule
+from workloads.attention import dense_attention
 from workloads.errors import InputError
 from workloads.shapes import ModelShape
 from workloads.step import AttentionStep
@@ -40,11 +41,14 @@ def batch_of(images: int, tokens: int, layers: int, class_token: bool = True) ->
 
 
 def step_of(layer: int, ids: torch.Tensor, tokens: int, fill: float | None) -> AttentionStep:
-    """Make queries, keys and values, random or all `fill`."""
+    """Make queries, keys and values, random for each layer, image and id, or all `fill`."""
     g = torch.Generator().manual_seed(layer)
-    shape = (len(ids), HEADS, ids.shape[1], CHANNELS)
+    shape = (len(ids), HEADS, tokens, CHANNELS)
+    index = ids[:, None, :, None].expand(-1, HEADS, -1, CHANNELS)
     q, k, v = (
-        2 * torch.randn(shape, generator=g) if fill is None else torch.full(shape, fill)
+        (2 * torch.randn(shape, generator=g) if fill is None else torch.full(shape, fill)).gather(
+            2, index
+        )
         for _ in range(3)
     )
     return AttentionStep(
@@ -104,6 +108,27 @@ def test_flowcut_drops_after_every_other_block() -> None:
 def test_flowcut_of_equal_patches_keeps_the_first() -> None:
     _, ids, _ = drive(FlowCut(keep_ratio=0.3), 2, 11, 4, fill=1.0)
     assert ids.tolist() == [[0, 1, 2, 3]] * 2
+
+
+def test_flowcut_accumulates_along_each_patch() -> None:
+    """Follow the scores of one image by id; only the first layer's counts whole."""
+    tokens, layers = 31, 7
+    decisions, _, state = drive(FlowCut(keep_ratio=0.2), 1, tokens, layers)
+    past: dict[int, float] = {}
+    ids = torch.arange(tokens)[None]
+    for layer, after in enumerate(decisions[1:]):
+        step = step_of(layer, ids, tokens, None)
+        attention = dense_attention(step).probability.mean(1)[:, 0, 1:]
+        semantic = semantic_attention(step.value)
+        score = flow_score(attention, semantic, step.value.mean(1)[:, 1:])[0].tolist()
+        for patch, new in zip(ids[0, 1:].tolist(), score, strict=True):
+            past[patch] = new if layer == 0 else past[patch] / 2 + new / 2
+        if after.kept_tokens is not None:
+            ids = ids.gather(1, after.kept_tokens)
+            best = sorted(past, key=lambda patch: -past[patch])[: ids.shape[1] - 1]
+            assert ids[0].tolist() == [0, *sorted(best)]
+            past = {patch: past[patch] for patch in best}
+    assert state.past[0].tolist() == pytest.approx([past[patch] for patch in sorted(past)])
 
 
 def test_flowcut_needs_a_class_token_and_numbers() -> None:

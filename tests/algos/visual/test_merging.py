@@ -34,6 +34,12 @@ def test_a_class_token_merges_with_none() -> None:
     assert len(members) == 3  # at most half of the others
 
 
+def test_with_a_class_token_the_others_stay_in_order() -> None:
+    """Of 2, 4 and 6 the last is most like its partner and goes; 4 is more willing than 2."""
+    metric = torch.tensor([[1.0, 0], [1, 0], [0, 1], [-1, 0], [-0.6, 0.8], [0, -1], [0, -1]])[None]
+    assert match(metric, 1, class_token=True)[0, :3].argmax(1).tolist() == [0, 2, 4]
+
+
 @pytest.mark.parametrize("k", [1, 2, 3, 5, 8, 9])
 def test_rounds_arrive_at_the_budget(k: int) -> None:
     metric = torch.randn(3, 9, 4, generator=torch.Generator().manual_seed(k))
@@ -118,6 +124,14 @@ def test_the_rest_is_merged_by_clusters() -> None:
     assert torch.allclose(merge[0, 0], torch.tensor([1, 0, 1, 1, 0, 0]) / 3)
     assert torch.allclose(merge[0, 1], torch.tensor([0, 1, 0, 0, 1, 0]) / 2)
     assert merge[0, 2].tolist() == [0, 0, 0, 0, 0, 1]
+
+
+def test_equal_tokens_still_make_all_clusters() -> None:
+    selected = merge_rest(torch.ones(1, 5, 2), torch.tensor([[4]]), groups=3)
+    assert selected.kept.tolist() == [[0, 1, 2, 4]]
+    assert selected.merge is not None
+    assert torch.allclose(selected.merge[0, 0], torch.tensor([1, 0, 0, 1, 0]) / 2)
+    assert selected.merge[0, 1:].tolist() == torch.eye(5)[[1, 2, 4]].tolist()
 
 
 def test_centres_are_dense_and_apart() -> None:
