@@ -25,29 +25,27 @@ from algos.visual.uniform import UniformVisual
 from algos.visual.vflowopt import VFlowOpt
 from algos.visual.zoo_prune import ZOOPrune
 
-METHODS: dict[str, type[Method]] = {
-    method.name: method
-    for method in (
-        Dense,
-        RandomPruning,
-        SpAtten,
-        AgilePruner,
-        AIMMerge,
-        CorrelationGuided,
-        DivPrune,
-        FasterVLM,
-        FlowCut,
-        FoPru,
-        HiPrune,
-        HoloV,
-        IDPruner,
-        NormVisual,
-        RandomVisual,
-        RecoverableCompression,
-        ToDREDiversity,
-        ToMe,
-        UniformVisual,
-        VFlowOpt,
-        ZOOPrune,
-    )
-}
+_VISUAL: tuple[type[Method], ...] = (
+    AgilePruner,
+    AIMMerge,
+    CorrelationGuided,
+    DivPrune,
+    FasterVLM,
+    FlowCut,
+    FoPru,
+    HiPrune,
+    HoloV,
+    IDPruner,
+    NormVisual,
+    RandomVisual,
+    RecoverableCompression,
+    ToDREDiversity,
+    ToMe,
+    UniformVisual,
+    VFlowOpt,
+    ZOOPrune,
+)
+
+_METHODS: tuple[type[Method], ...] = (Dense, RandomPruning, SpAtten, *_VISUAL)
+
+METHODS: dict[str, type[Method]] = {method.name: method for method in _METHODS}

@@ -13,7 +13,6 @@ from algos.token.base import Between, Seen, TokenMethod
 from algos.visual.flow import flow_score, patches_to_drop, semantic_attention
 from algos.visual.flowcut import FlowCut
 from algos.visual.tome import ToMe, schedule
-from workloads.attention import dense_attention
 from workloads.errors import InputError
 from workloads.shapes import ModelShape
 from workloads.step import AttentionStep
@@ -113,12 +112,13 @@ def test_flowcut_of_equal_patches_keeps_the_first() -> None:
 def test_flowcut_accumulates_along_each_patch() -> None:
     """Follow the scores of one image by id; only the first layer's counts whole."""
     tokens, layers = 31, 7
-    decisions, _, state = drive(FlowCut(keep_ratio=0.2), 1, tokens, layers)
+    method = FlowCut(keep_ratio=0.2)
+    decisions, _, state = drive(method, 1, tokens, layers)
     past: dict[int, float] = {}
     ids = torch.arange(tokens)[None]
     for layer, after in enumerate(decisions[1:]):
         step = step_of(layer, ids, tokens, None)
-        attention = dense_attention(step).probability.mean(1)[:, 0, 1:]
+        attention = method.attend(step, state).probability.mean(1)[:, 0, 1:]
         semantic = semantic_attention(step.value)
         score = flow_score(attention, semantic, step.value.mean(1)[:, 1:])[0].tolist()
         for patch, new in zip(ids[0, 1:].tolist(), score, strict=True):
