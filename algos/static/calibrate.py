@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 PAIR_SCALE = (
     20.0  # of cosines: default of the ranking loss with which sentence encoders are trained
 )
+IGNORED = -100  # a target that is none
 Inputs = dict[str, tuple["Tensor", ...]]  # by matrix, (tokens, inputs) of each sample
 
 
@@ -62,6 +63,34 @@ def labelled(inputs: Sequence[Mapping[str, Any]], labels: Sequence[int]) -> Cali
         samples=tuple(inputs),
         read=lambda output: output.logits,
         loss=lambda logits, number: cross_entropy(logits, torch.tensor([labels[number]])),
+    )
+
+
+def answers(inputs: Sequence[Mapping[str, Any]], targets: Sequence[Tensor]) -> Calibration:
+    """Return samples of a decoder that answers: only some tokens are to be predicted.
+
+    Args:
+        inputs: arguments of a call, batch of one, such as `inputs_embeds` of images and words.
+        targets: (tokens,) ids of each sample, IGNORED where nothing is to be predicted.
+
+    Raises:
+        InputError: not as many targets as samples, or a sample of which nothing is predicted.
+    """
+    from torch.nn.functional import cross_entropy
+
+    if not inputs or len(inputs) != len(targets):
+        raise InputError(
+            f"calibration must have targets for each sample, not {len(targets)} for {len(inputs)}"
+        )
+    for number, target in enumerate(targets):
+        if not bool((target[1:] != IGNORED).any()):
+            raise InputError(f"calibration sample {number} must have a token to predict")
+    return Calibration(
+        samples=tuple(inputs),
+        read=lambda output: output.logits[0],
+        loss=lambda logits, number: cross_entropy(
+            logits[:-1], targets[number][1:], ignore_index=IGNORED
+        ),
     )
 
 

@@ -188,6 +188,32 @@ def test_facts_of_sparse_weights() -> None:
     assert found["block_ids"].tolist() == [0, 1, 2, 3, 4, 5, 6, 7, 64 + 3]
 
 
+def test_wrappers_are_matrices_of_their_own() -> None:
+    model, _, _ = random_model("llama")
+    core = torch.ones(128, 16, 4) * torch.tensor([0.0, 1, 0, 1])
+    weight = PrunedWeight(
+        weight=torch.ones(128, 64),
+        pattern="n:m",
+        n=2,
+        m=4,
+        core=core.view(128, 64),
+        wrappers=(32, 16),
+    )
+    facts = trace_facts(model, one(BlockPruning(weights={"up": weight})))
+    assert facts.matmul[1, "up"]["density"] == 0.5
+    after, before = facts.matmul[1, "up.after"], facts.matmul[1, "up.before"]
+    assert (after["operator"], after["k"], after["n"], after["density"]) == (
+        "up_after",
+        128,
+        128,
+        0.25,
+    )
+    assert before["block_ids"].tolist() == [0, 5, 10, 15]
+    assert before["row_nonzeros"].tolist() == [16] * 64
+    lost = 128 * 64 // 2 - 128 * 32 - 64 * 16
+    assert facts.dense_weights - facts.kept_weights == lost
+
+
 def test_wrong_sizes_are_refused() -> None:
     model, _, _ = random_model("llama")
     for block, message in (

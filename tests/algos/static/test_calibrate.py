@@ -9,7 +9,7 @@ import torch
 
 from algos.linears import block_slots
 from algos.static.base import BlockPruning, BlockView, ModelView, Need, PrunedWeight, StaticMethod
-from algos.static.calibrate import labelled, next_token, sentence_pairs
+from algos.static.calibrate import IGNORED, answers, labelled, next_token, sentence_pairs
 from algos.static.run import model_view, prune
 from tests.algos.decoders import random_decoder, random_tokens
 from tests.algos.static.models import FAMILIES, random_model
@@ -167,6 +167,25 @@ def test_numbers_that_are_not_finite_are_refused() -> None:
         broken.get_parameter(name).data.fill_(torch.nan)
         with pytest.raises(InputError, match=message):
             prune(Everything(), broken, loaded.shape, calibration)
+
+
+def test_only_answers_count() -> None:
+    model, shape, _ = random_model("llama")
+    tokens = random_tokens(2, 10)
+    embeds = [{"inputs_embeds": model.model.embed_tokens(t)[None].detach()} for t in tokens]
+    targets = tokens.clone()
+    targets[:, :7] = IGNORED
+    calibration = answers(embeds, list(targets))
+    view = model_view(Everything(), model, shape, calibration)
+    with torch.no_grad():
+        logits = model(input_ids=tokens).logits[:, 6:9].log_softmax(-1)
+    expected = -logits.gather(2, tokens[:, 7:, None]).mean((1, 2))
+    assert view.dense.losses == pytest.approx(expected.tolist(), rel=1e-4)
+    assert bool((view.blocks[1].linears["down"].gradient_sum != 0).any())
+    with pytest.raises(InputError, match=r"^calibration must have targets for each sample, not 1"):
+        answers(embeds, [targets[0]])
+    with pytest.raises(InputError, match=r"^calibration sample 1 must have a token to predict$"):
+        answers(embeds, [targets[0], torch.full((10,), IGNORED)])
 
 
 def test_calibration_must_have_samples(encoder: Any) -> None:
