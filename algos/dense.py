@@ -6,7 +6,7 @@ from typing import Annotated, Any, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from algos.base import AttentionOutcome, Method, Precision
+from algos.base import AttentionOutcome, Method, Parity, Precision, WorkloadKind
 from algos.quant.progressive import FLOAT_BITS, at_precision
 from workloads.attention import attention_probability
 from workloads.step import AttentionStep
@@ -27,6 +27,10 @@ class Dense(Method):
     family: ClassVar[str] = "control"
     signal: ClassVar[str] = "none"
     paper: ClassVar[str] = "none"
+    granularity: ClassVar[str] = "none"
+    trace_kind: ClassVar[str] = "none"
+    parity: ClassVar[Parity] = "hand"
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images", "questions")
 
     bits: Annotated[int, Field(ge=2, le=FLOAT_BITS), AfterValidator(_known_bits)] = 12
     """Bits of Q, K and V, 2 to 16; 32: not quantised."""

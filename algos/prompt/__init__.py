@@ -1,1 +1,1 @@
-"""Methods that shorten the prompt before the model reads it."""
+"""Methods that shorten a prompt before the model reads it."""

@@ -9,19 +9,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from pydantic import Field
-
-from algos.base import AttentionOutcome, Batch, Decision, Method, Precision, Selection
+from algos.base import (
+    AttentionOutcome,
+    Batch,
+    Decision,
+    Fraction,
+    Method,
+    Precision,
+    Ratio,
+    Selection,
+    WorkloadKind,
+)
 from algos.selection import importance_codes, keep_count, keep_ratios, kept_ids, top_mask
 from workloads.step import AttentionStep
 
 if TYPE_CHECKING:
     from torch import Generator, Tensor
-
-Ratio = Annotated[float, Field(gt=0, le=1)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 
 
 @dataclass
@@ -38,6 +43,10 @@ class CascadeState:
 
 class CascadeMethod(Method):
     """Parameters and selections of cascade pruning; abstract."""
+
+    granularity: ClassVar[str] = "token; head; V row"
+    trace_kind: ClassVar[str] = "token mask"
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences",)
 
     token_keep_ratio: Ratio = 0.85
     """Tokens kept, averaged over the layers that are pruned."""

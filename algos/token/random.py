@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from algos.base import AttentionOutcome, Precision
+from algos.base import AttentionOutcome, Parity, Precision
 from algos.quant.progressive import at_precision
 from algos.selection import CODE_MAX, check_finite
 from algos.token.cascade import CascadeMethod, CascadeState
@@ -26,6 +26,7 @@ class RandomPruning(CascadeMethod):
     name: ClassVar[str] = "random"
     family: ClassVar[str] = "control"
     signal: ClassVar[str] = "uniform random numbers"
+    parity: ClassVar[Parity] = "hand"
     paper: ClassVar[str] = "none"
 
     bits: Annotated[int, Field(ge=2, le=16)] = 12

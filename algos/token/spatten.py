@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
-from algos.base import AttentionOutcome, Precision
+from algos.base import AttentionOutcome, Fraction, Parity, Precision
 from algos.quant.progressive import at_precision, progressive_probability
 from algos.selection import check_finite, probability_codes
-from algos.token.cascade import CascadeMethod, CascadeState, Fraction
+from algos.token.cascade import CascadeMethod, CascadeState
 from workloads.step import AttentionStep
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ class SpAtten(CascadeMethod):
     name: ClassVar[str] = "spatten"
     family: ClassVar[str] = "token"
     signal: ClassVar[str] = "accumulated attention probability; accumulated |attention output|"
+    parity: ClassVar[Parity] = "hand"
     paper: ClassVar[str] = "Wang et al., HPCA 2021, arXiv:2012.09852"
 
     msb_bits: Annotated[int, Field(ge=2, le=16)] = 8

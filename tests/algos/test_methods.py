@@ -8,7 +8,7 @@ import pkgutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -16,13 +16,14 @@ import torch
 
 import algos
 from algos import METHODS, RandomPruning, SpAtten
-from algos.base import Method
+from algos.base import TRACE_KINDS, Method, Parity, WorkloadKind
 from algos.harness import run_method
 from workloads.errors import InputError
 from workloads.models import LoadedModel
 from workloads.trace import Trace, read_trace, write_trace
 
 Sequences = list[list[int]]
+ON_SENTENCES = [name for name, kind in METHODS.items() if "sentences" in kind.workloads]
 
 
 def trace_of(method: Method, encoder: LoadedModel, sequences: Sequences, **options: Any) -> Trace:
@@ -36,7 +37,7 @@ def test_every_method_class_is_in_the_registry() -> None:
         found |= {
             kind
             for kind in members
-            if inspect.isclass(kind) and issubclass(kind, Method) and not inspect.isabstract(kind)
+            if inspect.isclass(kind) and issubclass(kind, Method) and hasattr(kind, "name")
         }
     assert found == set(METHODS.values())
     assert all(METHODS[name].name == name for name in METHODS)
@@ -50,12 +51,23 @@ def test_every_parameter_is_documented(name: str) -> None:
         assert text
 
 
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_states_what_a_list_shows_of_it(name: str) -> None:
+    method = METHODS[name]
+    for text in (method.granularity, method.training, method.__doc__):
+        assert text
+    assert method.trace_kind in TRACE_KINDS
+    assert method.parity in get_args(Parity)
+    assert method.workloads
+    assert set(method.workloads) <= set(get_args(WorkloadKind))
+
+
 def test_importing_methods_does_not_import_torch() -> None:
     code = "import sys, algos, algos.harness; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ON_SENTENCES)
 def test_a_trace_round_trips_and_depends_on_nothing_but_the_seed(
     name: str, encoder: LoadedModel, sequences: Sequences, tmp_path: Path
 ) -> None:
@@ -85,7 +97,7 @@ def test_scores_can_be_left_out(encoder: LoadedModel, sequences: Sequences) -> N
     assert not trace.ragged("topk", "scores").given.any()
 
 
-@pytest.mark.parametrize("name", METHODS)
+@pytest.mark.parametrize("name", ON_SENTENCES)
 def test_weights_that_are_not_numbers_are_refused(
     name: str, encoder: LoadedModel, sequences: Sequences
 ) -> None:

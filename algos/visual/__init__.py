@@ -1,0 +1,1 @@
+"""Methods that choose the visual tokens which enter a language model."""
