@@ -1,0 +1,1 @@
+"""Methods by which each token skips layers of its own."""

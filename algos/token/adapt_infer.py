@@ -1,0 +1,58 @@
+"""AdaptInfer: text attends to text, which says whose view of the image counts.
+
+arXiv:2508.06084.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import Field
+
+from algos.base import Fraction, Parity
+from algos.token.base import Between
+from algos.token.cuts import VisualCuts, seen
+from algos.token.shared import cut_layers, shares, staged_counts
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class AdaptInfer(VisualCuts):
+    """Drop the visual tokens that the question's most attended words attend to least.
+
+    From the description: the layers are those where cross-modal attention turns, found offline on
+    the model; here they are shares of the depth, an estimate, and every cut drops as many tokens.
+    Text tokens are those after the visual ones.
+    """
+
+    name: ClassVar[str] = "adapt-infer"
+    signal: ClassVar[str] = "attention of text, weighted by text's attention to text"
+    paper: ClassVar[str] = "arXiv:2508.06084"
+    parity: ClassVar[Parity] = "description"
+
+    cuts: tuple[Fraction, ...] = Field((0.25, 0.5, 0.75), min_length=1)
+    """Shares of the depth at which tokens are dropped, rising."""
+
+    def counts(self, layers: int, n: int) -> Mapping[int, int]:
+        """Cut at each layer."""
+        drops = [(i + 1) / len(self.cuts) for i in range(len(self.cuts))]
+        left = staged_counts(drops, self.keep_ratio, n)
+        return dict(zip(cut_layers(self.cuts, layers), left, strict=True))
+
+    def score(self, entry: Between, where: slice, state: Any) -> Tensor:
+        """Return the weighted attention of the layer before."""
+        return guided(seen(entry).outcome.probability, where)
+
+
+def guided(probability: Tensor, visual: slice) -> Tensor:
+    """Return the score of each visual token, (batch, visual).
+
+    Args:
+        probability: (batch, head, query, key); tokens after the visual ones are text.
+        visual: where the visual tokens are.
+    """
+    text = probability.mean(1)[:, visual.stop :]
+    prior = shares(text[:, :, visual.stop :].mean(1))
+    return (prior[:, None] @ text[:, :, visual])[:, 0]

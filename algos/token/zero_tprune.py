@@ -1,0 +1,127 @@
+"""Zero-TPrune: PageRank on the attention graph, then similarity, then PageRank again.
+
+Wang, Dedhia, Jha, CVPR 2024, arXiv:2305.17328.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from algos.base import Fraction, Parity
+from algos.token.base import Between
+from algos.token.cuts import EncoderCuts, seen
+from algos.token.shared import cosine, cut_layers, staged_counts, top_order
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+CUTS = (1 / 4, 1 / 2, 3 / 4)  # of the depth: an estimate
+DROPS = (1 / 3, 2 / 3, 1.0)  # an estimate
+
+
+class ZeroTPrune(EncoderCuts):
+    """Drop the tokens of the lowest PageRank, and before them those that resemble others most.
+
+    From the description: no program is released. Assumed are the cuts (three, equal, at quarters of
+    the depth), the share dropped for similarity, that heads are judged on n times the PageRank (the
+    variance of the PageRank itself is below the published range for every head), and that all
+    heads count where none is in the range.
+    """
+
+    name: ClassVar[str] = "zero-tprune"
+    signal: ClassVar[str] = "weighted PageRank of attention; similarity of keys"
+    paper: ClassVar[str] = "Wang et al., CVPR 2024, arXiv:2305.17328"
+    parity: ClassVar[Parity] = "description"
+
+    similar_share: Fraction = 0.5
+    """Share of the tokens dropped at a cut that go for their similarity: an estimate."""
+    iterations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        (30, 5, 1), min_length=3, max_length=3
+    )
+    """Steps of the walk in the first three, the middle and the last three layers."""
+    variance_range: tuple[float, float] = (0.01, 0.7)
+    """Heads outside this range of the variance of n times their PageRank do not count."""
+
+    def counts(self, layers: int, n: int) -> Mapping[int, int]:
+        """Cut three times."""
+        counts = staged_counts(DROPS, self.keep_ratio, n)
+        return dict(zip(cut_layers(CUTS, layers), counts, strict=True))
+
+    def score(self, entry: Between, where: slice, state: Any) -> Tensor:
+        """Return PageRank among those that similarity leaves; the others are below all."""
+        before, n = seen(entry), where.stop - where.start
+        walk, key = before.outcome.probability, before.step.key[:, :, where].mean(1)
+        first = importance(walk, 1, where.start, self.variance_range)[:, where]
+        drop = math.floor(self.similar_share * (n - state.counts[entry.layer]))
+        similar = most_similar(first, key, drop)
+        gone = _padded(similar, where, walk)
+        left = walk.masked_fill(gone[:, None, None], 0).masked_fill(gone[:, None, :, None], 0)
+        left = left / left.sum(-1, keepdim=True).clamp_min(1e-30)
+        steps = self.iterations[_third(entry.layer - 1, state.layers)]
+        rank = importance(left, steps, where.start, self.variance_range)[:, where]
+        return rank.masked_fill(similar, -1.0)
+
+
+def importance(
+    attention: Tensor, iterations: int, class_tokens: int, variance_range: tuple[float, float]
+) -> Tensor:
+    """Return the importance of each token, (batch, token): root mean square over heads.
+
+    Args:
+        attention: (batch, head, query, key), rows sum to 1.
+        iterations: steps of the walk.
+        class_tokens: 1: the first token starts with sqrt(n) times the weight of the others.
+        variance_range: a head counts if the variance of n times its PageRank is in this range.
+    """
+    import torch
+
+    n = attention.shape[-1]
+    start = torch.ones(n, dtype=attention.dtype)
+    start[:class_tokens] = math.sqrt(n)
+    rank = (start / start.sum()).expand(*attention.shape[:2], 1, n)
+    for _ in range(iterations):
+        rank = rank @ attention
+    rank = rank[:, :, 0]
+    variance = (n * rank).var(-1, correction=0)
+    counts = (variance >= variance_range[0]) & (variance <= variance_range[1])
+    counts = counts | ~counts.any(1, keepdim=True)
+    square = (rank.square() * counts[:, :, None]).sum(1) / counts.sum(1, keepdim=True)
+    return square.sqrt()
+
+
+def most_similar(rank: Tensor, key: Tensor, drop: int) -> Tensor:
+    """Mark the tokens to drop, (batch, token) bool: of the less important half, the `drop` most
+    like a token of the more important half; at most the whole half.
+
+    Args:
+        rank: (batch, token) importance.
+        key: (batch, token, channel) key vectors, mean over heads.
+        drop: tokens to mark.
+    """
+    import torch
+
+    order = top_order(rank, rank.shape[1])
+    half = rank.shape[1] - rank.shape[1] // 2
+    important, others = order[:, :half], order[:, half:]
+    pairs = cosine(_rows(key, others), _rows(key, important))
+    best = top_order(pairs.amax(2), min(drop, others.shape[1]))
+    mark = torch.zeros_like(rank, dtype=torch.bool)
+    return mark.scatter(1, others.gather(1, best), True)
+
+
+def _rows(x: Tensor, index: Tensor) -> Tensor:
+    return x.gather(1, index[:, :, None].expand(-1, -1, x.shape[2]))
+
+
+def _padded(mark: Tensor, where: slice, attention: Tensor) -> Tensor:
+    whole = mark.new_zeros(len(mark), attention.shape[-1])
+    whole[:, where] = mark
+    return whole
+
+
+def _third(layer: int, layers: int) -> int:
+    return 0 if layer < min(3, layers) else 2 if layer >= layers - 3 else 1
