@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -60,8 +60,8 @@ class Texts:
 class DecoderRun:
     """What one run of a method gave: predictions, and a trace once accuracy is known."""
 
-    nats: FloatArray  # (sequence, n) loss of each following token
-    predicted: IntArray  # (sequence, n) most likely token in its place
+    nats: tuple[FloatArray, ...]  # of each group (sequence, n): loss of the following tokens
+    predicted: tuple[IntArray, ...]  # (sequence, n) most likely token in their places
     method: Method
     loaded: LoadedModel
     workload: str
@@ -78,7 +78,7 @@ class DecoderRun:
 def run_decoder(
     method: Method,
     loaded: LoadedModel,
-    texts: Texts,
+    groups: Sequence[Texts],
     *,
     workload: str,
     seed: int = 0,
@@ -92,7 +92,7 @@ def run_decoder(
     Args:
         method: decides what is pruned.
         loaded: a decoder that accepts `position_ids`.
-        texts: what it reads and predicts.
+        groups: what it reads and predicts; sequences are numbered through all groups.
         workload: name for the trace.
         seed: of the methods that draw numbers; each sequence has a generator of its own.
         facts: what was pruned of the model before; None: nothing was.
@@ -106,32 +106,25 @@ def run_decoder(
     """
     import torch
 
-    _check(loaded, texts, seed)
+    _check(loaded, groups, seed)
     emitter = Emitter(loaded.shape, record_scores=record_scores, facts=facts)
-    count, n = texts.following.shape
-    nats, predicted = np.zeros((count, n), np.float32), np.zeros((count, n), np.int64)
+    run = _Run(method, loaded, seed, facts, calibration, emitter)
+    count, first = sum(len(texts.following) for texts in groups), 0
+    nats, predicted = [], []
     with torch.inference_mode():
-        for start in range(0, count, BATCH_SIZE):
-            rows = np.arange(start, min(start + BATCH_SIZE, count))
-            prompt, following = texts.prompt[rows], texts.following[rows]
-            tokens = prompt.shape[1]
-            batch = make_batch(
-                loaded.shape, tokens, rows, seed, layout=texts.layout, calibration=calibration
-            )
-            emitter.batch(rows, texts.tokens_dense or tokens, tokens, n - 1)
-            with running(
-                method, batch, rows, emitter, loaded.model, facts=facts, cached=True
-            ) as session:
-                logits = _follow(loaded.model, session.resume, prompt, following)
-            if not bool(logits.isfinite().all()):
-                raise InputError(f"every logit must be finite, one of sequences {start}+ is not")
-            chosen = logits.log_softmax(-1).gather(2, following.unsqueeze(-1)).squeeze(-1)
-            nats[rows], predicted[rows] = -chosen.numpy(), logits.argmax(-1).numpy()
-            if progress is not None:
-                progress(int(rows[-1]) + 1, count)
+        for texts in groups:
+            found = []
+            for start in range(0, len(texts.following), BATCH_SIZE):
+                rows = np.arange(start, min(start + BATCH_SIZE, len(texts.following)))
+                found.append(run.batch(texts, rows, first + rows))
+                if progress is not None:
+                    progress(first + int(rows[-1]) + 1, count)
+            first += len(texts.following)
+            nats.append(np.concatenate([losses for losses, _ in found]))
+            predicted.append(np.concatenate([tokens for _, tokens in found]))
     return DecoderRun(
-        nats=nats,
-        predicted=predicted,
+        nats=tuple(nats),
+        predicted=tuple(predicted),
         method=method,
         loaded=loaded,
         workload=workload,
@@ -140,21 +133,75 @@ def run_decoder(
     )
 
 
-def calibrate(method: Method, loaded: LoadedModel, tokens: Tensor) -> Any:
-    """Return what a method learns from calibration text; None if it needs none.
+class _Run:
+    """One run of a method over all batches."""
+
+    def __init__(
+        self,
+        method: Method,
+        loaded: LoadedModel,
+        seed: int,
+        facts: StaticFacts | None,
+        calibration: Any,
+        emitter: Emitter,
+    ) -> None:
+        self._method, self._loaded, self._seed = method, loaded, seed
+        self._facts, self._calibration, self._emitter = facts, calibration, emitter
+
+    def batch(self, texts: Texts, rows: IntArray, numbers: IntArray) -> tuple[FloatArray, IntArray]:
+        """Return losses and predictions (batch, n) of some rows of a group.
+
+        Args:
+            texts: the group.
+            rows: (batch,) in the group.
+            numbers: (batch,) of the sequences in the trace.
+        """
+        prompt, following = texts.prompt[rows], texts.following[rows]
+        tokens = prompt.shape[1]
+        batch = make_batch(
+            self._loaded.shape,
+            tokens,
+            numbers,
+            self._seed,
+            layout=texts.layout,
+            calibration=self._calibration,
+        )
+        self._emitter.batch(numbers, texts.tokens_dense or tokens, tokens, following.shape[1] - 1)
+        with running(
+            self._method,
+            batch,
+            numbers,
+            self._emitter,
+            self._loaded.model,
+            facts=self._facts,
+            cached=True,
+        ) as session:
+            logits = _follow(self._loaded.model, session.resume, prompt, following)
+        if not bool(logits.isfinite().all()):
+            raise InputError(f"logits must be finite, one of sequences {numbers[0]}+ is not")
+        chosen = logits.log_softmax(-1).gather(2, following.unsqueeze(-1)).squeeze(-1)
+        return -chosen.numpy(), logits.argmax(-1).numpy()
+
+
+def calibrate(
+    method: Method, loaded: LoadedModel, tokens: Tensor, embeddings: Tensor | None = None
+) -> Any:
+    """Return what a method learns from calibration prompts; None if it needs none.
 
     Args:
         method: any.
         loaded: the unpruned decoder.
-        tokens: (sequence, token) ids.
+        tokens: (sequence, token) ids; visual tokens have ids that no other token has.
+        embeddings: (sequence, token, hidden) what is read instead; None: the tokens.
     """
     import torch
 
     if not method.calibrated:
         return None
     recorder = Recorder()
+    read = {"input_ids": tokens} if embeddings is None else {"inputs_embeds": embeddings}
     with torch.inference_mode(), attached(loaded.model, recorder):
-        loaded.model(input_ids=tokens, use_cache=False)
+        loaded.model(**read, use_cache=False)
     return method.calibrate(Calibration(tokens=tokens, layers=recorder.layers))
 
 
@@ -175,12 +222,14 @@ def _follow(model: Any, resume: Callable[[int], None], prompt: Tensor, following
     return torch.stack(logits, 1)
 
 
-def _check(loaded: LoadedModel, texts: Texts, seed: int) -> None:
+def _check(loaded: LoadedModel, groups: Sequence[Texts], seed: int) -> None:
     if seed < 0:
         raise InputError(f"seed must be at least 0, not {seed}")
     limit = loaded.model.config.max_position_embeddings
-    tokens = texts.prompt.shape[1] + texts.following.shape[1]
-    if tokens > limit:
-        raise InputError(
-            f"prompt and following tokens must be at most {limit} for {loaded.name}, not {tokens}"
-        )
+    for texts in groups:
+        tokens = texts.prompt.shape[1] + texts.following.shape[1]
+        if tokens > limit:
+            raise InputError(
+                f"prompt and following tokens must be at most {limit} for {loaded.name}, "
+                f"not {tokens}"
+            )

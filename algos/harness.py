@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,6 +24,9 @@ from workloads.models import LoadedModel, mean_pool
 from workloads.session import Session
 from workloads.shapes import ModelShape
 from workloads.trace import Trace, TraceBuilder, TraceHeader
+
+if TYPE_CHECKING:
+    from torch import Generator
 
 BATCH_SIZE = 64
 Progress = Callable[[int, int], None]  # sequences done, sequences in all
@@ -53,6 +56,7 @@ def run_method(
     *,
     workload: str,
     seed: int = 0,
+    facts: StaticFacts | None = None,
     progress: Progress | None = None,
     record_scores: bool = True,
 ) -> MethodRun:
@@ -67,6 +71,7 @@ def run_method(
         token_lists: token ids of each sequence.
         workload: name for the trace.
         seed: of the methods that draw numbers; each sequence has a generator of its own.
+        facts: what was pruned of the model before; None: nothing was.
         progress: called after each batch with the sequences done and their number.
         record_scores: keep in the trace the numbers that top-k selectors see.
 
@@ -77,7 +82,7 @@ def run_method(
     import torch
 
     _check(loaded, token_lists, seed)
-    emitter = Emitter(loaded.shape, record_scores=record_scores)
+    emitter = Emitter(loaded.shape, record_scores=record_scores, facts=facts)
     embeddings = np.zeros((len(token_lists), loaded.shape.hidden), np.float32)
     done = 0
     with torch.inference_mode():
@@ -85,7 +90,7 @@ def run_method(
             tokens = torch.tensor([list(token_lists[i]) for i in sequences])
             batch = make_batch(loaded.shape, tokens.shape[1], sequences, seed)
             emitter.batch(sequences, tokens.shape[1])
-            with running(method, batch, sequences, emitter, loaded.model):
+            with running(method, batch, sequences, emitter, loaded.model, facts=facts):
                 output = loaded.model(input_ids=tokens, use_cache=False)
             embeddings[sequences] = mean_pool(output.last_hidden_state).numpy()
             done += len(sequences)
@@ -143,12 +148,15 @@ def make_batch(
     shape: ModelShape, tokens: int, sequences: Iterable[int], seed: int, **known: Any
 ) -> Batch:
     """Return the description of a batch; each sequence gets a generator of its own."""
+    generators = make_generators(seed, sequences)
+    return Batch(shape=shape, tokens=tokens, generators=generators, **known)
+
+
+def make_generators(seed: int, sequences: Iterable[int]) -> tuple[Generator, ...]:
+    """Return a generator for each sequence, by its number."""
     import torch
 
-    generators = tuple(
-        torch.Generator().manual_seed(_mix(seed, int(number))) for number in sequences
-    )
-    return Batch(shape=shape, tokens=tokens, generators=generators, **known)
+    return tuple(torch.Generator().manual_seed(_mix(seed, int(number))) for number in sequences)
 
 
 @contextmanager

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from workloads.tasks import SentencePairs, Workload
     from workloads.trace import Trace
 
+CALIBRATION_PAIRS = 16  # the last ones shipped: methods on weights look at them
 REQUANT_SHARE = 0.059  # queries that need LSBs: SpAtten, HPCA 2021, section III-D, the average
 
 
@@ -66,9 +67,13 @@ def make_source(request: Request) -> Source:
         from reports.source_text import TextSource
 
         return TextSource(workload, request.limit, request.seed)
-    for name in ("limit",):
-        if getattr(request, name) is not None:
-            raise InputError(f"{name} must be left out for {workload.name}, it reads no sentences")
+    if workload.kind in ("images", "questions"):
+        from reports.source_vision import ImageSource, QuestionSource
+
+        source = ImageSource if workload.kind == "images" else QuestionSource
+        return source(workload, request.limit, request.seed)
+    if request.limit is not None:
+        raise InputError(f"limit must be left out for {workload.name}, it is only a shape")
     return ShapeSource(workload, request.seed)
 
 
@@ -112,15 +117,33 @@ class SentenceSource:
         from algos.harness import run_method
         from workloads.tasks import accuracy
 
+        reference = self._reference.result()
+        acting, loaded, facts = self._pruned(method)
         done = run_method(
-            method,
-            self._model,
+            acting,
+            loaded,
             self._tokens,
             workload=self._name,
             seed=self._seed,
+            facts=facts,
             progress=update,
         )
-        return done.trace(accuracy(done.embeddings, self._reference.result()))
+        return replace(done, method=method).trace(accuracy(done.embeddings, reference))
+
+    def _pruned(self, method: Method) -> Any:
+        """Return what runs of a method: a static one has pruned the model before."""
+        from algos.static.base import StaticMethod
+        from algos.static.calibrate import sentence_pairs
+        from algos.static.run import pruned
+        from workloads.tasks import read_sentence_pairs, tokenize
+
+        if not isinstance(method, StaticMethod):
+            return method, self._model, None
+        longest = self._model.model.config.max_position_embeddings
+        pairs = read_sentence_pairs()[-CALIBRATION_PAIRS:]
+        tokens = tokenize(pairs, self._model.tokenizer, longest)
+        samples = sentence_pairs(self._model.model, tokens)
+        return pruned(method, self._model, samples, self._seed)
 
 
 def _same_weights(loaded: LoadedModel) -> LoadedModel:

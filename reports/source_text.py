@@ -63,10 +63,10 @@ class TextSource:
         done = self._run(method, acting, loaded, facts, update)
         return done.trace(
             text_accuracy(
-                done.nats,
-                done.predicted,
-                self._reference.nats,
-                self._reference.predicted,
+                done.nats[0],
+                done.predicted[0],
+                self._reference.nats[0],
+                self._reference.predicted[0],
                 self._windows.numpy(),
             )
         )
@@ -78,7 +78,7 @@ class TextSource:
         done = run_decoder(
             acting,
             loaded,
-            Texts(prompt=self._windows[:, :at], following=self._windows[:, at:]),
+            [Texts(prompt=self._windows[:, :at], following=self._windows[:, at:])],
             workload=self._workload.name,
             seed=self._seed,
             facts=facts,

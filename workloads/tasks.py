@@ -69,6 +69,18 @@ WORKLOADS: dict[str, Workload] = {
             generate=32,
             inputs=16,
         ),
+        Workload(
+            name="tiny-vit",
+            description="the tiny vision transformer on held-out handwritten digits",
+            kind="images",
+            inputs=120,
+        ),
+        Workload(
+            name="tiny-vlm",
+            description="the tiny vision-language model on questions about canvases of digits",
+            kind="questions",
+            inputs=24,
+        ),
         _shape("bert-base", 384, 0, "BERT-Base on 384 tokens, the usual SQuAD input"),
         _shape("bert-large", 384, 0, "BERT-Large on 384 tokens, the usual SQuAD input"),
         _shape("gpt2-small", 992, 32, f"GPT-2 Small on {_GPT2}"),

@@ -39,6 +39,18 @@ class CacheStep:
     visible: Tensor  # (batch, 1 or group, query, entry) bool: valid and not later than the query
     scale: float  # multiplies query . key before softmax
 
+    def __post_init__(self) -> None:
+        """Check that heads share keys evenly.
+
+        Raises:
+            InputError: they do not.
+        """
+        heads, groups = self.query.shape[1], self.key.shape[1]
+        if heads % groups:
+            raise InputError(
+                f"query heads must be a multiple of key/value heads, {heads} is none of {groups}"
+            )
+
     @property
     def repeat(self) -> int:
         """Query heads that share a key head."""

@@ -12,18 +12,18 @@ from workloads.models import LoadedModel, shape_of
 FAMILIES = ("gpt2", "llama", "opt")
 
 
-def random_decoder(family: str, seed: int = 0, **changed: int) -> LoadedModel:
+def random_decoder(family: str, seed: int = 0, positions: int = 64, **changed: int) -> LoadedModel:
     """Make a decoder of 2 layers, 64 wide, whose attention is far from even."""
     torch.manual_seed(seed)
     sizes: dict[str, Any] = {"vocab_size": 256, "hidden_size": 64, "num_hidden_layers": 2}
     sizes |= {"bos_token_id": None, "eos_token_id": None, "pad_token_id": None} | changed
     if family == "gpt2":
-        config = transformers.GPT2Config(n_head=4, n_positions=64, n_inner=128, **sizes)
+        config = transformers.GPT2Config(n_head=4, n_positions=positions, n_inner=128, **sizes)
     elif family == "opt":
         config = transformers.OPTConfig(
             num_attention_heads=4,
             ffn_dim=128,
-            max_position_embeddings=64,
+            max_position_embeddings=positions,
             word_embed_proj_dim=sizes["hidden_size"],
             **sizes,
         )
@@ -32,7 +32,7 @@ def random_decoder(family: str, seed: int = 0, **changed: int) -> LoadedModel:
             num_attention_heads=4,
             num_key_value_heads=2,
             intermediate_size=128,
-            max_position_embeddings=64,
+            max_position_embeddings=positions,
             **sizes,
         )
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
