@@ -112,7 +112,7 @@ class HiP(CacheMethod):
         key = step.key.repeat_interleave(step.repeat, 1)
         batch, heads, queries = step.query.shape[:3]
         mask = torch.zeros(batch, heads, queries, step.entries, dtype=torch.bool)
-        looked = 0
+        scored = 0
         for first in range(0, queries, self.block_queries):
             rows = slice(first, min(first + self.block_queries, queries))
             end = step.entries - queries + rows.stop
@@ -124,11 +124,13 @@ class HiP(CacheMethod):
                     step.query[:, :, rows], key[:, :, :own], self.block_keys, self.compat
                 )
                 found, looked = search(scores, count, self.compat)
+                # survivors are met again, but no key is fetched twice
+                scored = min(looked * self.block_keys, own)
                 mask[:, :, rows, :own] |= self._keys(found, own)[:, :, None]
         return Reading(
             mask=mask,
-            scored_keys=looked * self.block_keys,
-            scored_channels=step.key.shape[-1] if looked else 0,
+            scored_keys=scored,
+            scored_channels=step.key.shape[-1] if scored else 0,
             block=(min(self.block_queries, queries), self.block_keys),
         )
 
