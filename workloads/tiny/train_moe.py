@@ -20,7 +20,7 @@ from workloads.tiny.training import fit, provenance
 
 FOLDER = Path(__file__).parent / "moe"
 CONTEXT = 512
-_PHASES = ((1500, 16, 256), (150, 8, CONTEXT))  # steps, sequences, tokens of each
+_PHASES = ((600, 16, 256), (100, 8, CONTEXT))  # steps, sequences, tokens of each
 _PEAK = 3e-3  # learning rate
 _BALANCE = 0.02  # weight of the loss that asks for equal loads of the experts (Mixtral: 0.02)
 _PADDED = "prunesim_padded"  # name of `padded_experts` inside transformers
