@@ -109,7 +109,7 @@ def base_scores(x: Tensor, patch: Tensor, noise: Tensor) -> Tensor:
     same = (patch[:, None] == patch).to(x.dtype)
     score = (cosine(x, x) * same).sum(2) / same.sum(1) + noise
     first = torch.zeros_like(score)
-    for number in patch.unique():
+    for number in sorted(set(patch.tolist())):
         (members,) = (patch == number).nonzero(as_tuple=True)
         first.scatter_(1, members[top_order(score[:, members], 1)], 1.0)
     return score + first * (2 + 2 * noise.amax())
