@@ -43,11 +43,16 @@ class Emitter:
         self.shape = shape
         self._record_scores = record_scores
         self._facts = facts  # what was pruned before the model ran; None: nothing was
+        self._shortened = 0  # tokens that were taken from the prompts before the model ran
 
     def batch(
         self, sequences: Array, tokens_dense: int, tokens: int | None = None, generated: int = 0
     ) -> None:
-        """Declare sequences of `tokens_dense` tokens each, `tokens` after they were shortened."""
+        """Declare sequences of `tokens_dense` tokens each, `tokens` after they were shortened.
+
+        The rows that follow belong to them, until the next call.
+        """
+        self._shortened = 0 if tokens is None else tokens_dense - tokens
         self.rows.add(
             "sequences",
             len(sequences),
@@ -56,6 +61,10 @@ class Emitter:
             tokens=tokens_dense if tokens is None else tokens,
             generated_tokens=generated,
         )
+
+    def tokens_dense(self, step: AttentionStep) -> int:
+        """Return the tokens so far of the unpruned sequence."""
+        return step.tokens_dense + self._shortened
 
     def layer(self, record: LayerRecord) -> None:
         """Add the rows of one layer of one batch."""
@@ -98,9 +107,9 @@ class Emitter:
             head=head,
             kv_head=head // (shape.heads // shape.kv_heads),
             alive=alive,
-            queries_dense=queries if step.step else step.tokens_dense,
+            queries_dense=queries if step.step else self.tokens_dense(step),
             queries=np.where(alive, queries, 0),
-            keys_dense=step.tokens_dense,
+            keys_dense=self.tokens_dense(step),
             keys=np.where(alive, keys, 0),
             values=np.where(alive, values, 0),
             values_fetched=_spread(used.sum(1), alive),
@@ -142,7 +151,7 @@ class Emitter:
         for operator, ((k_dense, k), (n_dense, n)) in widths.items():
             columns = {
                 "operator": operator,
-                "m_dense": step.query.shape[2] if step.step else step.tokens_dense,
+                "m_dense": step.query.shape[2] if step.step else self.tokens_dense(step),
                 "k_dense": k_dense,
                 "n_dense": n_dense,
                 "m": step.query.shape[2],
@@ -192,7 +201,7 @@ class Emitter:
             sequence=record.sequences,
             step=step.step,
             layer=step.layer,
-            tokens_dense=step.tokens_dense,
+            tokens_dense=self.tokens_dense(step),
             alive=ids.shape[1],
             merged=record.merged,
             token_ids=Lists.of_rows(ids),

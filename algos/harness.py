@@ -18,7 +18,7 @@ from algos.layer_runner import LayerRunner
 from algos.static.facts import StaticFacts
 from algos.token.base import TokenMethod
 from algos.token.modules import watched_modules
-from workloads.capture import attached
+from workloads.capture import attached, find_blocks
 from workloads.errors import InputError
 from workloads.models import LoadedModel, mean_pool
 from workloads.session import Session
@@ -187,6 +187,8 @@ def running(
             handler = CacheRunner(method, batch, sequences, emitter)
         else:
             handler = LayerRunner(method, batch, sequences, emitter, facts=facts, cached=cached)
+            last = find_blocks(model)[-1]
+            undo.callback(last.register_forward_hook(handler.leave_last).remove)
         if isinstance(method, TokenMethod) and method.wants_modules:
             handler.modules = undo.enter_context(watched_modules(model))
         yield undo.enter_context(attached(model, handler))
