@@ -15,6 +15,7 @@ from algos.emit import NOTES, Emitter
 from algos.kv.base import CacheMethod
 from algos.kv.runner import CacheRunner
 from algos.layer_runner import LayerRunner
+from algos.routing import watched_routers
 from algos.static.facts import StaticFacts
 from algos.token.base import TokenMethod
 from algos.token.modules import watched_modules
@@ -189,6 +190,8 @@ def running(
             handler = LayerRunner(method, batch, sequences, emitter, facts=facts, cached=cached)
             last = find_blocks(model)[-1]
             undo.callback(last.register_forward_hook(handler.leave_last).remove)
+        if batch.shape.experts:
+            undo.enter_context(watched_routers(model, emitter.products.routed))
         if isinstance(method, TokenMethod) and method.wants_modules:
             handler.modules = undo.enter_context(watched_modules(model))
         yield undo.enter_context(attached(model, handler))

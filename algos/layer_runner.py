@@ -88,6 +88,8 @@ class LayerRunner:
         if decision.kept_heads is not None:
             self._heads = self._heads.gather(1, decision.kept_heads)
         importance, kept = decision.token_importance, decision.kept_tokens
+        if kept is None and decision.merge is not None:  # every token becomes a mixture of tokens
+            entry = replace(entry, hidden=decision.merge @ entry.hidden)
         if importance is not None:
             self._importance = importance
         if kept is not None:

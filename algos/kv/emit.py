@@ -39,7 +39,9 @@ def emit_cache(emitter: Emitter, record: CacheRecord) -> None:
     emitter.rows.add(
         "attention", batch * heads, **_places(emitter, record), **_counts(record), **_inside(record)
     )
-    emitter.products(record.sequences, step, np.tile(np.arange(heads), (batch, 1)))
+    emitter.products.layer(
+        record.sequences, step, emitter.tokens_dense(step), np.tile(np.arange(heads), (batch, 1))
+    )
     emitter.rows.add(
         "tokens",
         batch,
