@@ -30,7 +30,13 @@ class Dense(Method):
     granularity: ClassVar[str] = "none"
     trace_kind: ClassVar[str] = "none"
     parity: ClassVar[Parity] = "hand"
-    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images", "questions")
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = (
+        "sentences",
+        "text",
+        "images",
+        "questions",
+        "contexts",
+    )
 
     bits: Annotated[int, Field(ge=2, le=FLOAT_BITS), AfterValidator(_known_bits)] = 12
     """Bits of Q, K and V, 2 to 16; 32: not quantised."""

@@ -58,6 +58,7 @@ def run_method(
     workload: str,
     seed: int = 0,
     facts: StaticFacts | None = None,
+    tokens_dense: Sequence[int] | None = None,
     progress: Progress | None = None,
     record_scores: bool = True,
 ) -> MethodRun:
@@ -73,6 +74,7 @@ def run_method(
         workload: name for the trace.
         seed: of the methods that draw numbers; each sequence has a generator of its own.
         facts: what was pruned of the model before; None: nothing was.
+        tokens_dense: tokens of each sequence before it was shortened; None: none was.
         progress: called after each batch with the sequences done and their number.
         record_scores: keep in the trace the numbers that top-k selectors see.
 
@@ -87,10 +89,12 @@ def run_method(
     embeddings = np.zeros((len(token_lists), loaded.shape.hidden), np.float32)
     done = 0
     with torch.inference_mode():
-        for sequences in _batches(token_lists):
+        lengths = [len(tokens) for tokens in token_lists]
+        whole = lengths if tokens_dense is None else [*tokens_dense]
+        for sequences in _batches([*zip(lengths, whole, strict=True)]):
             tokens = torch.tensor([list(token_lists[i]) for i in sequences])
             batch = make_batch(loaded.shape, tokens.shape[1], sequences, seed)
-            emitter.batch(sequences, tokens.shape[1])
+            emitter.batch(sequences, whole[sequences[0]], tokens.shape[1])
             with running(method, batch, sequences, emitter, loaded.model, facts=facts):
                 output = loaded.model(input_ids=tokens, use_cache=False)
             embeddings[sequences] = mean_pool(output.last_hidden_state).numpy()
@@ -110,11 +114,15 @@ def run_method(
     )
 
 
-def _batches(token_lists: Sequence[Sequence[int]]) -> Iterator[np.ndarray[Any, Any]]:
-    """Yield the numbers of sequences that run together, shortest first."""
-    by_length: dict[int, list[int]] = defaultdict(list)
-    for number, tokens in enumerate(token_lists):
-        by_length[len(tokens)].append(number)
+def _batches(lengths: Sequence[tuple[int, int]]) -> Iterator[np.ndarray[Any, Any]]:
+    """Yield the numbers of sequences that run together, shortest first.
+
+    Args:
+        lengths: of each sequence its tokens, and those before it was shortened.
+    """
+    by_length: dict[tuple[int, int], list[int]] = defaultdict(list)
+    for number, tokens in enumerate(lengths):
+        by_length[tokens].append(number)
     for length in sorted(by_length):
         numbers = by_length[length]
         for start in range(0, len(numbers), BATCH_SIZE):

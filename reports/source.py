@@ -67,6 +67,10 @@ def make_source(request: Request) -> Source:
         from reports.source_text import TextSource
 
         return TextSource(workload, request.limit, request.seed)
+    if workload.kind == "contexts":
+        from reports.source_contexts import ContextSource
+
+        return ContextSource(workload, request.limit, request.seed)
     if workload.kind in ("images", "questions"):
         from reports.source_vision import ImageSource, QuestionSource
 

@@ -28,7 +28,7 @@ class Workload:
 
     name: str
     description: str
-    kind: Literal["sentences", "text", "images", "questions", "shape"]
+    kind: Literal["sentences", "text", "images", "questions", "contexts", "shape"]
     shape: str = ""  # name in SHAPES, of kind "shape"
     tokens: int = 0  # tokens of the prompt or of the encoder's input; 0: as the inputs have them
     generate: int = 0  # tokens after the prompt
@@ -80,6 +80,12 @@ WORKLOADS: dict[str, Workload] = {
             description="the tiny vision-language model on questions about canvases of digits",
             kind="questions",
             inputs=24,
+        ),
+        Workload(
+            name="minilm-contexts",
+            description="MiniLM-L6 on questions with 8 contexts, one of which belongs to each",
+            kind="contexts",
+            inputs=100,
         ),
         _shape("bert-base", 384, 0, "BERT-Base on 384 tokens, the usual SQuAD input"),
         _shape("bert-large", 384, 0, "BERT-Large on 384 tokens, the usual SQuAD input"),
