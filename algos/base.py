@@ -119,7 +119,7 @@ class Decision:
     merge: Tensor | None = None  # (batch, kept, token) weights: what each kept token becomes of
     # all the layer's tokens; None: it stays as it is
     bypass: Tensor | None = None  # (batch, token) bool, as many in each row: tokens that skip the
-    # coming block, where nothing attends to them; not in the last one. None: none does
+    # coming block, where nothing attends to them. None: none does
     kept_heads: Tensor | None = None  # (batch, kept) int64, ascending, among the alive heads
     token_importance: Tensor | None = None  # (batch, token) of the layer's tokens
     head_importance: Tensor | None = None  # (batch, head) of the alive heads

@@ -38,6 +38,8 @@ class Texts:
     prompt: Tensor  # (sequence, token) ids, or (sequence, token, hidden) embeddings
     following: Tensor  # (sequence, n) ids to predict: the prefill predicts the first
     layout: Layout = _PLAIN
+    positions: Tensor | None = None  # (sequence, token) of the prompt, as the model counts them;
+    # what follows comes after `tokens_dense`. None: 0, 1, ...
     tokens_dense: int | None = None  # of the prompt before it was shortened; None: it was not
 
     def __post_init__(self) -> None:
@@ -176,7 +178,9 @@ class _Run:
             facts=self._facts,
             cached=True,
         ) as session:
-            logits = _follow(self._loaded.model, session.resume, prompt, following)
+            positions = None if texts.positions is None else texts.positions[rows]
+            places = _places(positions, texts.tokens_dense or tokens, tokens, following)
+            logits = _follow(self._loaded.model, session.resume, prompt, following, places)
         if not bool(logits.isfinite().all()):
             raise InputError(f"logits must be finite, one of sequences {numbers[0]}+ is not")
         chosen = logits.log_softmax(-1).gather(2, following.unsqueeze(-1)).squeeze(-1)
@@ -205,13 +209,28 @@ def calibrate(
     return method.calibrate(Calibration(tokens=tokens, layers=recorder.layers))
 
 
-def _follow(model: Any, resume: Callable[[int], None], prompt: Tensor, following: Tensor) -> Tensor:
+def _places(positions: Tensor | None, tokens_dense: int, tokens: int, following: Tensor) -> Tensor:
+    """Return the positions (batch, prompt + following) as the model counts them."""
+    import torch
+
+    batch, n = following.shape
+    first = torch.arange(tokens).expand(batch, -1) if positions is None else positions
+    later = torch.arange(tokens_dense, tokens_dense + n).expand(batch, -1)
+    return torch.cat((first, later), 1)
+
+
+def _follow(
+    model: Any,
+    resume: Callable[[int], None],
+    prompt: Tensor,
+    following: Tensor,
+    places: Tensor,
+) -> Tensor:
     """Return the logits (batch, n, vocabulary) for the tokens that follow a prompt."""
     import torch
 
     tokens, n = prompt.shape[1], following.shape[1]
     name = "input_ids" if prompt.ndim == 2 else "inputs_embeds"
-    places = torch.arange(tokens + n).expand(len(prompt), -1)
     out = model(**{name: prompt}, position_ids=places[:, :tokens], use_cache=False)
     logits = [out.logits[:, -1]]
     for i in range(n - 1):

@@ -9,6 +9,7 @@ import numpy as np
 
 from algos.base import AttentionOutcome, Decision, Selection
 from algos.columns import Array, Collector, Lists
+from algos.products import Products
 from algos.static.facts import StaticFacts
 from workloads.shapes import ModelShape
 from workloads.step import AttentionStep
@@ -42,12 +43,18 @@ class Emitter:
         self.rows = Collector()
         self.shape = shape
         self._record_scores = record_scores
+        self.products = Products(self.rows, shape, facts)
         self._facts = facts  # what was pruned before the model ran; None: nothing was
+        self._shortened = 0  # tokens that were taken from the prompts before the model ran
 
     def batch(
         self, sequences: Array, tokens_dense: int, tokens: int | None = None, generated: int = 0
     ) -> None:
-        """Declare sequences of `tokens_dense` tokens each, `tokens` after they were shortened."""
+        """Declare sequences of `tokens_dense` tokens each, `tokens` after they were shortened.
+
+        The rows that follow belong to them, until the next call.
+        """
+        self._shortened = 0 if tokens is None else tokens_dense - tokens
         self.rows.add(
             "sequences",
             len(sequences),
@@ -57,10 +64,16 @@ class Emitter:
             generated_tokens=generated,
         )
 
+    def tokens_dense(self, step: AttentionStep) -> int:
+        """Return the tokens so far of the unpruned sequence."""
+        return step.tokens_dense + self._shortened
+
     def layer(self, record: LayerRecord) -> None:
         """Add the rows of one layer of one batch."""
         self._attention(record)
-        self.products(record.sequences, record.step, record.heads)
+        self.products.layer(
+            record.sequences, record.step, self.tokens_dense(record.step), record.heads
+        )
         self._tokens(record)
         for selection in (*record.outcome.selections, *record.decision.selections):
             self._topk(record, selection)
@@ -98,9 +111,9 @@ class Emitter:
             head=head,
             kv_head=head // (shape.heads // shape.kv_heads),
             alive=alive,
-            queries_dense=queries if step.step else step.tokens_dense,
+            queries_dense=queries if step.step else self.tokens_dense(step),
             queries=np.where(alive, queries, 0),
-            keys_dense=step.tokens_dense,
+            keys_dense=self.tokens_dense(step),
             keys=np.where(alive, keys, 0),
             values=np.where(alive, values, 0),
             values_fetched=_spread(used.sum(1), alive),
@@ -117,67 +130,6 @@ class Emitter:
             recomputed_queries=Lists.of_mask(ordinals, recomputed).spread(alive),
         )
 
-    def products(self, sequences: Array, step: AttentionStep, heads: Array) -> None:
-        """Add the products with weights of one layer.
-
-        Args:
-            sequences: (batch,) numbers.
-            step: how many tokens were computed, and where.
-            heads: (batch, alive) ids of the heads that run.
-        """
-        shape = self.shape
-        attended, kv_attended = heads.shape[1] * shape.head_dim, self._kv_width(heads)
-        dense, kv_dense = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
-        hidden, wide = (shape.hidden, shape.hidden), (shape.intermediate, shape.intermediate)
-        widths: dict[str, tuple[tuple[int, Any], tuple[int, Any]]] = {  # (dense, computed)
-            "query": (hidden, (dense, attended)),
-            "key": (hidden, (kv_dense, kv_attended)),
-            "value": (hidden, (kv_dense, kv_attended)),
-            "output": ((dense, attended), hidden),
-            "up": (hidden, wide),
-            "down": (wide, hidden),
-        }
-        if shape.gated:
-            widths["gate"] = (hidden, wide)
-        for operator, ((k_dense, k), (n_dense, n)) in widths.items():
-            columns = {
-                "operator": operator,
-                "m_dense": step.query.shape[2] if step.step else step.tokens_dense,
-                "k_dense": k_dense,
-                "n_dense": n_dense,
-                "m": step.query.shape[2],
-                "k": k,
-                "n": n,
-            }
-            self.rows.add(
-                "matmul",
-                len(sequences),
-                sequence=sequences,
-                step=step.step,
-                layer=step.layer,
-                **columns | self._pruned_matrix(step.layer, operator, len(sequences)),
-            )
-
-    def _pruned_matrix(self, layer: int, operator: str, rows: int) -> dict[str, Any]:
-        """Return what static pruning made of a matrix: the same columns for all matrices."""
-        if self._facts is None:
-            return {}
-        found = _WHOLE_MATRIX | self._facts.matmul[layer, operator]
-        for name in ("row_nonzeros", "block_ids"):
-            given = found[name]
-            found[name] = (
-                Lists.unknown(rows) if given is None else Lists.of_rows(np.tile(given, (rows, 1)))
-            )
-        return found
-
-    def _kv_width(self, heads: Array) -> Array:
-        """Return the columns of K, (batch,): a key head lives while one of its query heads does."""
-        shape = self.shape
-        alive = np.zeros((len(heads), shape.kv_heads), bool)
-        np.put_along_axis(alive, heads // (shape.heads // shape.kv_heads), True, 1)
-        width: Array = alive.sum(1) * shape.head_dim
-        return width
-
     def _tokens(self, record: LayerRecord) -> None:
         step, batch = record.step, len(record.sequences)
         ids = _int32(step.key_ids)  # a later step finds the tokens that its layer has left
@@ -192,7 +144,7 @@ class Emitter:
             sequence=record.sequences,
             step=step.step,
             layer=step.layer,
-            tokens_dense=step.tokens_dense,
+            tokens_dense=self.tokens_dense(step),
             alive=ids.shape[1],
             merged=record.merged,
             token_ids=Lists.of_rows(ids),
@@ -226,20 +178,6 @@ class Emitter:
             k=selection.k,
             scores=scores,
         )
-
-
-_WHOLE_MATRIX: dict[str, Any] = {
-    "expert": -1,
-    "skipped": False,
-    "pattern": "dense",
-    "density": 1.0,
-    "pattern_n": 0,
-    "pattern_m": 0,
-    "block_rows": 0,
-    "block_columns": 0,
-    "row_nonzeros": None,
-    "block_ids": None,
-}
 
 
 def _int32(ids: Tensor) -> Array:

@@ -15,10 +15,11 @@ from algos.emit import NOTES, Emitter
 from algos.kv.base import CacheMethod
 from algos.kv.runner import CacheRunner
 from algos.layer_runner import LayerRunner
+from algos.routing import watched_routers
 from algos.static.facts import StaticFacts
 from algos.token.base import TokenMethod
 from algos.token.modules import watched_modules
-from workloads.capture import attached
+from workloads.capture import attached, find_blocks
 from workloads.errors import InputError
 from workloads.models import LoadedModel, mean_pool
 from workloads.session import Session
@@ -187,6 +188,10 @@ def running(
             handler = CacheRunner(method, batch, sequences, emitter)
         else:
             handler = LayerRunner(method, batch, sequences, emitter, facts=facts, cached=cached)
+            last = find_blocks(model)[-1]
+            undo.callback(last.register_forward_hook(handler.leave_last).remove)
+        if batch.shape.experts:
+            undo.enter_context(watched_routers(model, emitter.products.routed))
         if isinstance(method, TokenMethod) and method.wants_modules:
             handler.modules = undo.enter_context(watched_modules(model))
         yield undo.enter_context(attached(model, handler))

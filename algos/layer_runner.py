@@ -53,6 +53,7 @@ class LayerRunner:
         self._importance: Tensor | None = None  # (batch, token) of those that entered the layer
         self._before: Seen | None = None
         self._parked: LayerInput | None = None  # tokens that skip the running block
+        self._running: Any = None  # (batch, token) ids of the tokens in the running block
         self._merged = 0
         self._caches: dict[int, LayerCache] | None = {} if cached else None
         self.modules: Modules = {}  # of the block that ran last, where the method wants them
@@ -64,6 +65,7 @@ class LayerRunner:
             entry = self._apply(self._with_parked(entry), self._decision)
             if isinstance(self._method, TokenMethod):
                 entry = self._between(self._method, entry)
+        self._running = entry.token_ids
         return entry
 
     def _between(self, method: TokenMethod, entry: LayerInput) -> LayerInput:
@@ -86,6 +88,8 @@ class LayerRunner:
         if decision.kept_heads is not None:
             self._heads = self._heads.gather(1, decision.kept_heads)
         importance, kept = decision.token_importance, decision.kept_tokens
+        if kept is None and decision.merge is not None:  # every token becomes a mixture of tokens
+            entry = replace(entry, hidden=decision.merge @ entry.hidden)
         if importance is not None:
             self._importance = importance
         if kept is not None:
@@ -101,10 +105,17 @@ class LayerRunner:
 
     def _park(self, entry: LayerInput, bypass: Tensor) -> LayerInput:
         """Set the tokens aside that skip the block that comes."""
-        if entry.layer == self._batch.shape.layers - 1:
-            raise ValueError("tokens must not skip the last block")
         self._parked = entry.keep(_ordinals(bypass))
         return entry.keep(_ordinals(~bypass))
+
+    def leave_last(self, _block: Any, _args: Any, output: Any) -> Any:
+        """Bring the tokens back that skipped the last block: a forward hook of it."""
+        if self._parked is None:
+            return None
+        hidden = output[0] if isinstance(output, tuple) else output
+        entry = replace(self._parked, hidden=hidden, token_ids=self._running)
+        whole = self._with_parked(entry).hidden
+        return (whole, *output[1:]) if isinstance(output, tuple) else whole
 
     def _with_parked(self, entry: LayerInput) -> LayerInput:
         """Bring the tokens back that skipped the block that ran."""

@@ -89,12 +89,13 @@ def ask(
         for (text, _), numbers in groups.items():
             canvases = [questions[n].canvas for n in numbers]
             ids = torch.from_numpy(text_ids(text).copy())
-            prompt, kept = _prompt(vlm, encoded, canvases, ids, method, (seed, numbers))
+            prompt, visual = _prompt(vlm, encoded, canvases, ids, method, (seed, numbers))
             answers = np.stack([text_ids(questions[n].answer + END) for n in numbers])
             texts = Texts(
                 prompt=prompt,
                 following=torch.from_numpy(answers),
-                layout=Layout(visual=range(kept), grid=vlm.grid if kept == vlm.patches else None),
+                layout=_layout(vlm, visual.shape[1]),
+                positions=_positions(vlm.patches, visual, len(ids)),
                 tokens_dense=vlm.patches + len(ids),
             )
             found.append(Asked(numbers=numbers, texts=texts))
@@ -108,12 +109,13 @@ def _prompt(
     question: Tensor,
     method: Method | None,
     drawn: tuple[int, list[int]],
-) -> tuple[Tensor, int]:
-    """Return embeddings (canvas, token, width) and how many of the tokens are visual."""
+) -> tuple[Tensor, Tensor]:
+    """Return embeddings (canvas, token, width), and the visual tokens (canvas, kept) in front."""
     import torch
 
     features = vlm.projector(encoded.encoder_features[canvases])
     words = vlm.language.get_input_embeddings()(question).expand(len(features), -1, -1)
+    visual = torch.arange(vlm.patches).expand(len(features), -1)
     if isinstance(method, VisualMethod):
         seen = VisualInput(
             features=features,
@@ -127,8 +129,25 @@ def _prompt(
             project=vlm.projector,
             generators=make_generators(drawn[0], drawn[1]),
         )
-        features = _selected(features, method.select(seen))
-    return torch.cat((features, words), 1), features.shape[1]
+        chosen = method.select(seen)
+        features, visual = _selected(features, chosen), chosen.kept
+    return torch.cat((features, words), 1), visual
+
+
+def _layout(vlm: TinyVlm, visual: int) -> Layout:
+    return Layout(visual=range(visual), grid=vlm.grid if visual == vlm.patches else None)
+
+
+def _positions(patches: int, visual: Tensor, question_tokens: int) -> Tensor:
+    """Return where the tokens of shortened prompts stood in the whole ones, (canvas, token).
+
+    The model keeps these positions: it was trained with every patch in its place and finds the
+    quadrants by them. LLaVA's authors number the tokens anew.
+    """
+    import torch
+
+    words = torch.arange(patches, patches + question_tokens).expand(len(visual), -1)
+    return torch.cat((visual, words), 1)
 
 
 def _selected(features: Tensor, chosen: Selected) -> Tensor:

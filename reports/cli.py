@@ -338,6 +338,22 @@ def compare(
 
 
 @command
+def attention(
+    model: Annotated[
+        str, typer.Option(metavar="tiny-decoder|tiny-moe|tiny-vit|tiny-vlm", help="Which model.")
+    ] = "tiny-decoder",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw layers against heads there.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Measure where each head of a tiny model looks: sinks, neighbours, what came before."""
+    from reports.attention import run_attention, show_attention
+
+    show_attention(run_attention(model, out, visible=not json), out, as_json=json)
+
+
+@command
 def list_(
     what: Annotated[str, typer.Argument(metavar="methods|systems|machines|workloads|blocks")],
     json: Json = False,

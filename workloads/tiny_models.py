@@ -147,7 +147,10 @@ def load_vit() -> LoadedModel:
 
 def load_moe() -> LoadedModel:
     """Load the mixture-of-experts decoder, whose tokens are bytes, in float32 for evaluation."""
-    return load_folder(TINY / "moe", MOE, "AutoModelForCausalLM")
+    loaded = load_folder(TINY / "moe", MOE, "AutoModelForCausalLM")
+    if hasattr(loaded.model, "set_experts_implementation"):  # since transformers 5
+        loaded.model.set_experts_implementation("eager")  # the grouped product is slow on a CPU
+    return loaded
 
 
 def load_vlm(folder: Path = TINY / "vlm") -> TinyVlm:

@@ -12,7 +12,7 @@ from pydantic import Field
 
 from algos.base import Batch, Decision, Fraction, Parity, Ratio, WorkloadKind
 from algos.token.base import Between, TokenMethod
-from algos.token.shared import cut_layers, staged_counts, top_ordinals
+from algos.token.shared import equal_cuts, top_ordinals
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -48,18 +48,22 @@ class DToP(TokenMethod):
 
     keep_ratio: Ratio = 0.5
     """Tokens that still go on after the last stage, rounded down, at least 1."""
-    stages: tuple[Fraction, ...] = Field((1 / 3, 2 / 3), min_length=1)
-    """Shares of the depth at which tokens finish, rising; as many finish at each."""
+    first_stage: Fraction = 1 / 3
+    """Share of the depth at which tokens first finish."""
+    last_stage: Fraction = 2 / 3
+    """Share of the depth at which tokens last finish."""
+    stages: Annotated[int, Field(ge=1)] = 2
+    """Stages, evenly spaced; as many tokens finish at each."""
     context: Annotated[int, Field(ge=0)] = 5
     """Surest tokens that never finish."""
 
     def begin(self, batch: Batch) -> ExitState:
         """Return the schedule of this batch."""
         first = int(batch.layout.class_token)
-        drops = [(i + 1) / len(self.stages) for i in range(len(self.stages))]
-        counts = staged_counts(drops, self.keep_ratio, batch.tokens - first)
-        layers = cut_layers(self.stages, batch.shape.layers)
-        return ExitState(dict(zip(layers, counts, strict=True)), first)
+        spacing = self.first_stage, self.last_stage, self.stages
+        n = batch.tokens - first
+        counts = equal_cuts(*spacing, self.keep_ratio, batch.shape.layers, n)
+        return ExitState(counts, first)
 
     def between(self, entry: Between, state: ExitState) -> Decision:
         """Finish tokens at a stage; those finished skip every block."""

@@ -39,14 +39,16 @@ def emit_cache(emitter: Emitter, record: CacheRecord) -> None:
     emitter.rows.add(
         "attention", batch * heads, **_places(emitter, record), **_counts(record), **_inside(record)
     )
-    emitter.products(record.sequences, step, np.tile(np.arange(heads), (batch, 1)))
+    emitter.products.layer(
+        record.sequences, step, emitter.tokens_dense(step), np.tile(np.arange(heads), (batch, 1))
+    )
     emitter.rows.add(
         "tokens",
         batch,
         sequence=record.sequences,
         step=step.step,
         layer=step.layer,
-        tokens_dense=step.tokens_dense,
+        tokens_dense=emitter.tokens_dense(step),
         alive=step.tokens_dense,
         token_ids=Lists.unknown(batch),
     )
@@ -64,9 +66,9 @@ def _places(emitter: Emitter, record: CacheRecord) -> dict[str, Any]:
         "layer": step.layer,
         "head": head,
         "kv_head": head // (shape.heads // shape.kv_heads),
-        "queries_dense": step.query.shape[2],
+        "queries_dense": step.query.shape[2] if step.step else emitter.tokens_dense(step),
         "queries": step.query.shape[2],
-        "keys_dense": step.tokens_dense,
+        "keys_dense": emitter.tokens_dense(step),
         "head_dim": shape.head_dim,
         "q_bits": BITS,
         "k_bits": BITS,

@@ -6,14 +6,14 @@ arXiv:2508.06084.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from algos.base import Fraction, Parity
 from algos.token.base import Between
 from algos.token.cuts import VisualCuts, seen
-from algos.token.shared import cut_layers, shares, staged_counts
+from algos.token.shared import equal_cuts, shares
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,14 +32,16 @@ class AdaptInfer(VisualCuts):
     paper: ClassVar[str] = "arXiv:2508.06084"
     parity: ClassVar[Parity] = "description"
 
-    cuts: tuple[Fraction, ...] = Field((0.25, 0.5, 0.75), min_length=1)
-    """Shares of the depth at which tokens are dropped, rising."""
+    first_cut: Fraction = 0.25
+    """Share of the depth at which tokens are first dropped."""
+    last_cut: Fraction = 0.75
+    """Share of the depth at which tokens are last dropped."""
+    cuts: Annotated[int, Field(ge=1)] = 3
+    """Cuts, evenly spaced; each drops as many tokens."""
 
     def counts(self, layers: int, n: int) -> Mapping[int, int]:
         """Cut at each layer."""
-        drops = [(i + 1) / len(self.cuts) for i in range(len(self.cuts))]
-        left = staged_counts(drops, self.keep_ratio, n)
-        return dict(zip(cut_layers(self.cuts, layers), left, strict=True))
+        return equal_cuts(self.first_cut, self.last_cut, self.cuts, self.keep_ratio, layers, n)
 
     def score(self, entry: Between, where: slice, state: Any) -> Tensor:
         """Return the weighted attention of the layer before."""

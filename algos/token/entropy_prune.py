@@ -38,8 +38,8 @@ class EntropyPrune(VisualCuts):
     keep_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Visual tokens kept, averaged over all layers, rounded down."""
     layer: Annotated[int, Field(ge=1)] = 2
-    """Layers that see every visual token, all but the last of a shallow model; the entropy collapses
-    after them."""
+    """Layers that see every visual token, all but the last of a shallow model; after them the
+    entropy collapses."""
     compat: Literal["paper", "authors"] = "paper"
     """"authors": do not divide the Gram matrix by its trace."""
 

@@ -6,14 +6,14 @@ Fu et al., arXiv:2407.14057.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from algos.base import Batch, Fraction, Parity, WorkloadKind
 from algos.token.base import Between
 from algos.token.cuts import CutMethod, seen
-from algos.token.shared import cut_layers, last_attention, staged_counts
+from algos.token.shared import equal_cuts, last_attention
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,8 +35,12 @@ class LazyLLM(CutMethod):
     parity: ClassVar[Parity] = "description"
     workloads: ClassVar[tuple[WorkloadKind, ...]] = ("text", "questions")
 
-    cuts: tuple[Fraction, ...] = Field((0.3, 0.5, 0.7), min_length=1)
-    """Shares of the depth at which tokens are dropped, rising."""
+    first_cut: Fraction = 0.3
+    """Share of the depth at which tokens are first dropped."""
+    last_cut: Fraction = 0.7
+    """Share of the depth at which tokens are last dropped."""
+    cuts: Annotated[int, Field(ge=1)] = 3
+    """Cuts, evenly spaced; each drops as many tokens."""
 
     def prunable(self, batch: Batch) -> range:
         """Return all positions but the last."""
@@ -44,9 +48,7 @@ class LazyLLM(CutMethod):
 
     def counts(self, layers: int, n: int) -> Mapping[int, int]:
         """Cut at each layer; every cut drops as many tokens."""
-        drops = [(i + 1) / len(self.cuts) for i in range(len(self.cuts))]
-        left = staged_counts(drops, self.keep_ratio, n)
-        return dict(zip(cut_layers(self.cuts, layers), left, strict=True))
+        return equal_cuts(self.first_cut, self.last_cut, self.cuts, self.keep_ratio, layers, n)
 
     def score(self, entry: Between, where: slice, state: Any) -> Tensor:
         """Return the attention of the last token in the layer before."""

@@ -46,7 +46,8 @@ class LTPCascade(EncoderCuts):
 
     def score(self, entry: Between, where: slice, state: Any) -> Tensor:
         """Return the attention received: dropped tokens are not there to ask."""
-        return seen(entry).outcome.probability.sum((1, 2))[:, where]
+        everyone = entry.ids >= 0
+        return received(seen(entry).outcome.probability, everyone)[:, where]
 
 
 def keep_rates(layers: int, end: float, unpruned_fraction: float = 0.15) -> tuple[float, ...]:

@@ -75,6 +75,8 @@ class OptiPrune(TokenMethod):
         if merge is not None:
             hidden = merge @ hidden
         x = hidden[:, state.first :]
+        if not x.shape[1]:
+            return Decision()
         noise = self.noise * random_scores(state.generators, x.shape[1])
         score = base_scores(x, patches(state.grid, self.patch), noise)
         base = top_ordinals(score, keep_count(self.keep_ratio, x.shape[1]))
@@ -109,7 +111,7 @@ def base_scores(x: Tensor, patch: Tensor, noise: Tensor) -> Tensor:
     same = (patch[:, None] == patch).to(x.dtype)
     score = (cosine(x, x) * same).sum(2) / same.sum(1) + noise
     first = torch.zeros_like(score)
-    for number in patch.unique():
+    for number in range(int(patch.max()) + 1):
         (members,) = (patch == number).nonzero(as_tuple=True)
         first.scatter_(1, members[top_order(score[:, members], 1)], 1.0)
     return score + first * (2 + 2 * noise.amax())

@@ -92,6 +92,24 @@ def cut_layers(fractions: Sequence[float], layers: int) -> tuple[int, ...]:
     return tuple(cuts)
 
 
+def equal_cuts(
+    first: float, last: float, cuts: int, end: float, layers: int, n: int
+) -> dict[int, int]:
+    """Return how many of n tokens are left before each layer of equal, evenly spaced cuts.
+
+    Args:
+        first: share of the depth of the first cut.
+        last: share of the depth of the last cut.
+        cuts: how many there are, at least 1; a single one falls on `first`.
+        end: share kept after the last cut.
+        layers: the depth.
+        n: tokens before the first cut.
+    """
+    fractions = [first + (last - first) * i / max(cuts - 1, 1) for i in range(cuts)]
+    left = staged_counts([(i + 1) / cuts for i in range(cuts)], end, n)
+    return dict(zip(cut_layers(fractions, layers), left, strict=True))
+
+
 def staged_counts(drops: Sequence[float], end: float, n: int) -> tuple[int, ...]:
     """Return what each stage keeps of n tokens when the last one keeps the share `end`.
 

@@ -39,12 +39,16 @@ class ZeroTPrune(EncoderCuts):
 
     similar_share: Fraction = 0.5
     """Share of the tokens dropped at a cut that go for their similarity: an estimate."""
-    iterations: tuple[Annotated[int, Field(ge=1)], ...] = Field(
-        (30, 5, 1), min_length=3, max_length=3
-    )
-    """Steps of the walk in the first three, the middle and the last three layers."""
-    variance_range: tuple[float, float] = (0.01, 0.7)
-    """Heads outside this range of the variance of n times their PageRank do not count."""
+    first_steps: Annotated[int, Field(ge=1)] = 30
+    """Steps of the walk in the first three layers."""
+    middle_steps: Annotated[int, Field(ge=1)] = 5
+    """Steps of the walk in the layers between."""
+    last_steps: Annotated[int, Field(ge=1)] = 1
+    """Steps of the walk in the last three layers."""
+    least_variance: Annotated[float, Field(ge=0)] = 0.01
+    """A head counts if the variance of n times its PageRank is at least this."""
+    largest_variance: Annotated[float, Field(ge=0)] = 0.7
+    """A head counts if the variance of n times its PageRank is at most this."""
 
     def counts(self, layers: int, n: int) -> Mapping[int, int]:
         """Cut three times."""
@@ -54,16 +58,22 @@ class ZeroTPrune(EncoderCuts):
     def score(self, entry: Between, where: slice, state: Any) -> Tensor:
         """Return PageRank among those that similarity leaves; the others are below all."""
         before, n = seen(entry), where.stop - where.start
+        variances = (self.least_variance, self.largest_variance)
         walk, key = before.outcome.probability, before.step.key[:, :, where].mean(1)
-        first = importance(walk, 1, where.start, self.variance_range)[:, where]
+        first = importance(walk, 1, where.start, variances)[:, where]
         drop = math.floor(self.similar_share * (n - state.counts[entry.layer]))
         similar = most_similar(first, key, drop)
         gone = _padded(similar, where, walk)
         left = walk.masked_fill(gone[:, None, None], 0).masked_fill(gone[:, None, :, None], 0)
         left = left / left.sum(-1, keepdim=True).clamp_min(1e-30)
-        steps = self.iterations[_third(entry.layer - 1, state.layers)]
-        rank = importance(left, steps, where.start, self.variance_range)[:, where]
+        steps = self._steps(entry.layer - 1, state.layers)
+        rank = importance(left, steps, where.start, variances)[:, where]
         return rank.masked_fill(similar, -1.0)
+
+    def _steps(self, layer: int, layers: int) -> int:
+        if layer < 3:
+            return self.first_steps
+        return self.last_steps if layer >= layers - 3 else self.middle_steps
 
 
 def importance(
@@ -121,7 +131,3 @@ def _padded(mark: Tensor, where: slice, attention: Tensor) -> Tensor:
     whole = mark.new_zeros(len(mark), attention.shape[-1])
     whole[:, where] = mark
     return whole
-
-
-def _third(layer: int, layers: int) -> int:
-    return 0 if layer < min(3, layers) else 2 if layer >= layers - 3 else 1

@@ -30,7 +30,7 @@ class AgilePruner(VisualMethod):
     paper: ClassVar[str] = "Baek et al., ICLR 2026, arXiv:2603.01236"
     parity: ClassVar[Parity] = "description"
 
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose class attention is read."""
 
     def select(self, seen: VisualInput) -> Selected:

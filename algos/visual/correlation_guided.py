@@ -37,7 +37,7 @@ class CorrelationGuided(VisualMethod):
     """Sub-images in each direction; an estimate."""
     similar: Fraction = 0.8
     """Cosine of keys above which a token repeats another; an estimate."""
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose keys and class attention are read."""
 
     def select(self, seen: VisualInput) -> Selected:

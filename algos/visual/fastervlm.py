@@ -23,7 +23,7 @@ class FasterVLM(VisualMethod):
     paper: ClassVar[str] = "Zhang et al., arXiv:2412.01818"
     parity: ClassVar[Parity] = "hand"
 
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose class attention is read: the one whose output the
     language model gets."""
 

@@ -37,7 +37,7 @@ class FoPru(VisualMethod):
 
     strategy: Literal["rank", "row"] = "rank"
     """"rank": the best tokens of the image; "row": its best rows."""
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose attention is read."""
 
     def select(self, seen: VisualInput) -> Selected:

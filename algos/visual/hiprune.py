@@ -43,7 +43,7 @@ class HiPrune(VisualMethod):
     """Share of the budget for anchors with their neighbours."""
     object_layer: Annotated[int, Field(ge=0)] = 0
     """Layer of the anchors, counted from 1; 0: as deep as the 9th of 24."""
-    deep_layer: EncoderLayer = -1
+    deep_layer: EncoderLayer = -2
     """Layer of the registers: the one whose output the language model gets."""
     compat: Literal["paper", "authors"] = "paper"
     """"authors": neighbours left and right wrap to other rows, those outside the image become its

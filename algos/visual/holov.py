@@ -45,7 +45,7 @@ class HoloV(VisualMethod):
     """Visual tokens kept, rounded down, at least 1."""
     crops: Annotated[int, Field(ge=1)] = 16
     """Stretches of the sequence of visual tokens that share the budget."""
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose class attention is read."""
     compat: Literal["paper", "authors"] = "paper"
     """"authors": the surplus of a small crop is lost."""

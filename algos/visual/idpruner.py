@@ -35,7 +35,7 @@ class IDPruner(VisualMethod):
     """Weight of importance; the rest is that of diversity."""
     at_once: Annotated[int, Field(ge=1)] = 1
     """Tokens picked in one round; more is faster and picks others."""
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose class attention is the importance."""
 
     def select(self, seen: VisualInput) -> Selected:

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 EncoderLayer = Annotated[int, Field(le=-1)]
-"""A layer of the vision encoder, counted from the last, which is -1."""
+"""A layer of the vision encoder, counted from the last, which is -1. By default -2: LLaVA-1.5 takes
+its features behind that one, and the methods read its attention."""
 
 
 def finite(values: Tensor, what: str) -> Tensor:

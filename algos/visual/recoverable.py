@@ -40,7 +40,7 @@ class RecoverableCompression(VisualMethod):
     """Share of the budget for merged tokens, rounded down; an estimate."""
     neighbours: Annotated[int, Field(ge=1)] = 5
     """Tokens, itself included, that a token's density is measured on; an estimate."""
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose class attention is read."""
 
     def select(self, seen: VisualInput) -> Selected:

@@ -31,7 +31,7 @@ class ToDREDiversity(VisualMethod):
 
     keep_ratio: Ratio = 0.1
     """Visual tokens kept, rounded down, at least 1."""
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose class attention chooses the pivot."""
 
     def select(self, seen: VisualInput) -> Selected:

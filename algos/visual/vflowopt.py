@@ -46,7 +46,7 @@ class VFlowOpt(VisualMethod):
     """Of a patch's share by entropy; 1 is as much as all attention."""
     cell: Ratio = 17.39 / 27
     """Side of a recycling cell as a share of the image's longer side, in whole patches."""
-    layer: EncoderLayer = -1
+    layer: EncoderLayer = -2
     """Layer of the vision encoder whose attention is read."""
     compat: Literal["paper", "authors"] = "paper"
     """"authors": grey levels outside 0..255 wrap around instead of being scaled."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from algos import Dense
+from algos.dense import Dense
 from algos.harness import run_method
 from workloads.errors import InputError
 from workloads.models import LoadedModel

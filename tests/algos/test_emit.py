@@ -6,8 +6,9 @@ import numpy as np
 import torch
 import transformers
 
-from algos import Dense, SpAtten
+from algos.dense import Dense
 from algos.harness import run_method
+from algos.token.spatten import SpAtten
 from workloads.models import LoadedModel, mean_pool, shape_of
 
 Sequences = list[list[int]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from algos import Dense
+from algos.dense import Dense
 from algos.harness import run_method
 from workloads.errors import InputError
 from workloads.models import LoadedModel, mean_pool

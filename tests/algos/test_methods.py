@@ -15,9 +15,11 @@ import pytest
 import torch
 
 import algos
-from algos import METHODS, RandomPruning, SpAtten
+from algos import METHODS
 from algos.base import TRACE_KINDS, Method, Parity, WorkloadKind
 from algos.harness import run_method
+from algos.token.random import RandomPruning
+from algos.token.spatten import SpAtten
 from workloads.errors import InputError
 from workloads.models import LoadedModel
 from workloads.trace import Trace, read_trace, write_trace

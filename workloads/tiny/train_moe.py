@@ -13,15 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from workloads.tiny.corpus import HELD_OUT_FILE, batches, bigram_nats, corpus, held_out_nats
 from workloads.tiny.training import fit, provenance
 
 FOLDER = Path(__file__).parent / "moe"
 CONTEXT = 512
-_PHASES = ((1500, 16, 256), (150, 8, CONTEXT))  # steps, sequences, tokens of each
+_PHASES = ((600, 16, 256), (100, 8, CONTEXT))  # steps, sequences, tokens of each
 _PEAK = 3e-3  # learning rate
 _BALANCE = 0.02  # weight of the loss that asks for equal loads of the experts (Mixtral: 0.02)
+_PADDED = "prunesim_padded"  # name of `padded_experts` inside transformers
 
 
 def make_model() -> Any:
@@ -47,12 +49,42 @@ def make_model() -> Any:
     return MixtralForCausalLM(config)
 
 
+def padded_experts(module: Any, hidden: Tensor, chosen: Tensor, weights: Tensor) -> Tensor:
+    """Compute the experts of a layer as one batched product, each padded to the largest load.
+
+    On a CPU this trains several times as fast as a loop over experts, whose backward pass makes
+    gradients of all experts for each.
+
+    Args:
+        module: Mixtral's experts: `gate_up_proj` and `down_proj` are (expert, outputs, inputs).
+        hidden: (tokens, hidden).
+        chosen: (tokens, experts per token) numbers of experts.
+        weights: (tokens, experts per token), of each expert's output.
+    """
+    experts, per_token = len(module.gate_up_proj), chosen.shape[1]
+    order = chosen.flatten().argsort(stable=True)
+    expert, token = chosen.flatten()[order], order // per_token
+    load = torch.bincount(expert, minlength=experts)
+    first = load.cumsum(0) - load
+    row = torch.arange(len(order)) - first[expert]
+    padded = hidden.new_zeros(experts, int(load.max()), hidden.shape[1])
+    padded[expert, row] = hidden[token]
+    gate, up = torch.bmm(padded, module.gate_up_proj.transpose(1, 2)).chunk(2, -1)
+    found = torch.bmm(module.act_fn(gate) * up, module.down_proj.transpose(1, 2))
+    outputs = found[expert, row] * weights.flatten()[order][:, None]
+    return torch.zeros_like(hidden).index_add(0, token, outputs.to(hidden.dtype))
+
+
 def train(seed: int, part: float) -> dict[str, Any]:
     """Train for a part of the steps, save the checkpoint and return what the card states."""
+    from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
+
     torch.manual_seed(seed)
     text, held_out = corpus()[0], HELD_OUT_FILE.read_bytes()
     phases = tuple((round(count * part), *size) for count, *size in _PHASES)
     model = make_model().train()
+    ALL_EXPERTS_FUNCTIONS.register(_PADDED, padded_experts)
+    model.set_experts_implementation(_PADDED)
     steps = sum(count for count, _, _ in phases)
     seconds = fit(model.parameters(), _losses(model, text, phases), steps, _PEAK)
     model.eval().half().save_pretrained(FOLDER)

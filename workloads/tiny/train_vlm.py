@@ -3,6 +3,7 @@
 `python -m workloads.tiny.train_vlm` writes `vlm/` beside this file: checkpoints of the vision
 encoder and of the language model, the projector between them, and `training.json`, what the model
 card states. The vision encoder starts as the tiny vision transformer: run `train_vit` first.
+`python -m workloads.tiny.train_vlm --resume --seed 2` trains what is stored on.
 """
 
 from __future__ import annotations
@@ -37,7 +38,8 @@ from workloads.tiny_models import TinyVlm, ask, load_vlm, make_projector
 
 FOLDER = Path(__file__).parent / "vlm"
 _STEPS, _CANVASES, _PEAK = 700, 24, 1.5e-3
-_VISION_PEAK = 3e-4  # the encoder has learnt already
+_VISION_SHARE = 0.2  # of the learning rate: the encoder has learnt already
+_RESUMED_PEAK, _RESUMED_SHARE = 1e-3, 0.5
 _CLASS_WEIGHT = 0.3  # of the loss by which the class token names the digits it sees
 _IGNORED = -100
 
@@ -81,17 +83,34 @@ def make_model() -> TinyVlm:
     )
 
 
-def train(seed: int, steps: int) -> dict[str, Any]:
-    """Train, save the parts and return what the card states."""
+def resumed_model() -> TinyVlm:
+    """Return the stored model, to be trained on."""
+    vlm = load_vlm(FOLDER)
+    for part in (vlm.vision, vlm.language):
+        part.set_attn_implementation("eager")
+    return vlm
+
+
+def train(seed: int, steps: int, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Train, save the parts and return what the card states.
+
+    Args:
+        seed: of what is random.
+        steps: to go.
+        before: facts about the stored model, which is trained on; None: a new model.
+    """
     torch.manual_seed(seed)
-    vlm, digits = make_model(), load_digits()[0]
+    vlm, digits = resumed_model() if before else make_model(), load_digits()[0]
+    peak, vision_share = (_RESUMED_PEAK, _RESUMED_SHARE) if before else (_PEAK, _VISION_SHARE)
     namer = torch.nn.Linear(vlm.vision.config.hidden_size, 10)  # not saved
     fresh = [*vlm.projector.parameters(), *vlm.language.parameters(), *namer.parameters()]
     groups = [
         {"params": fresh},
-        {"params": list(vlm.vision.parameters()), "lr": _VISION_PEAK},
+        {"params": list(vlm.vision.parameters()), "lr": vision_share * peak},
     ]
-    seconds = fit(groups, _losses(vlm, namer, digits, seed), steps, _PEAK)
+    seconds = fit(groups, _losses(vlm, namer, digits, seed), steps, peak)
+    if before:
+        steps, seconds = steps + before["steps"], seconds + before["seconds"]
     _save(vlm)
     stored = load_vlm(FOLDER)
     drawn, asked = held_out_questions()
@@ -214,6 +233,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--steps", type=int, default=_STEPS)
+    parser.add_argument("--resume", action="store_true", help="train the stored model on")
     arguments = parser.parse_args()
-    facts = train(arguments.seed, arguments.steps)
-    (FOLDER / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
+    file = FOLDER / "training.json"
+    stored = json.loads(file.read_text()) if arguments.resume else None
+    facts = train(arguments.seed, arguments.steps, stored)
+    file.write_text(json.dumps(facts, indent=2) + "\n")

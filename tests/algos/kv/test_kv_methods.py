@@ -49,7 +49,7 @@ def decode(method: CacheMethod, prompt: int = PROMPT, **options: Any) -> Decoder
     tokens = random_tokens(2, prompt + STEPS, seed=3)
     texts = Texts(prompt=tokens[:, :prompt], following=tokens[:, prompt:])
     learnt = calibrate(method, loaded, random_tokens(2, 32, seed=4))
-    return run_decoder(method, loaded, texts, workload="test", calibration=learnt, **options)
+    return run_decoder(method, loaded, [texts], workload="test", calibration=learnt, **options)
 
 
 @pytest.mark.parametrize("name", KV)
@@ -102,14 +102,14 @@ def test_elements_of_the_prompt_hold_the_budget(name: str, ratio: float) -> None
 @pytest.mark.parametrize("name", KV)
 def test_a_run_depends_on_nothing_but_the_seed(name: str) -> None:
     first, again = (decode(small(name), seed=5) for _ in range(2))
-    np.testing.assert_array_equal(first.nats, again.nats)
-    assert np.isfinite(first.nats).all()
+    np.testing.assert_array_equal(first.nats[0], again.nats[0])
+    assert np.isfinite(first.nats[0]).all()
 
 
 @pytest.mark.parametrize("name", KV)
 def test_with_the_whole_budget_nothing_changes(name: str) -> None:
-    dense = decode(small("recent-only", keep_ratio=1.0)).nats[:, :1]
-    whole = decode(small(name, keep_ratio=1.0)).nats[:, :1]
+    dense = decode(small("recent-only", keep_ratio=1.0)).nats[0][:, :1]
+    whole = decode(small(name, keep_ratio=1.0)).nats[0][:, :1]
     np.testing.assert_allclose(whole, dense, rtol=1e-4)
 
 
@@ -128,7 +128,7 @@ def test_a_prompt_of_one_token_is_run_or_refused_in_a_sentence(name: str) -> Non
         with pytest.raises(InputError, match="keep_ratio must"):
             decode(method, prompt=1)
     else:
-        assert np.isfinite(decode(method, prompt=1).nats).all()
+        assert np.isfinite(decode(method, prompt=1).nats[0]).all()
 
 
 def step_of(method: CacheMethod, entries: int, heads: int = 2, **changed: Any) -> CacheStep:

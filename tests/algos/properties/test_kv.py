@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -135,7 +136,7 @@ def test_among_equals_the_first_tokens_stay(name: str) -> None:
     ids, step = trace.ragged("attention", "key_ids"), trace.array("attention", "step")
     for row in (step == 1).nonzero()[0].tolist():
         kept = ids.row(row)[:-1].tolist()
-        gaps = [a for a, b in zip(kept, kept[1:], strict=False) if b != a + 1]
+        gaps = [a for a, b in pairwise(kept) if b != a + 1]
         assert len(gaps) <= 1, kept  # a run from the start and one of recent tokens
         assert kept[0] == 0 or kept[-1] == PROMPT - 1
 

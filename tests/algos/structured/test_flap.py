@@ -48,6 +48,14 @@ def test_the_threshold_itself_is_pruned() -> None:
     assert masks.neurons[0].tolist() == [True, False, False]
 
 
+def test_a_head_costs_four_thirds_of_its_channels_cut_to_an_integer() -> None:
+    """Costs 1, 2, 1, 1, 1, 1: of 7, 0.7 is nearest to the first 5, whose last is the threshold."""
+    neurons = torch.tensor([[4.0, 2, 1, 0.5, 0.2]])
+    masks = authors_adaptive(torch.tensor([[3.0]]), neurons, 0.3, head_dim=2)
+    assert masks.heads.all()
+    assert masks.neurons[0].tolist() == [True, True, False, False, False]
+
+
 def test_uniform_layers_keep_one_more_by_rounding() -> None:
     masks = authors_uniform(torch.tensor([[1.0, 0, 2, 1]]), torch.arange(3.0)[None], 2, 0.5)
     assert masks.heads[0].tolist() == [False, True]

@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from algos import RandomPruning, SpAtten
 from algos.base import Method
 from algos.harness import run_method
+from algos.token.random import RandomPruning
+from algos.token.spatten import SpAtten
 from workloads.errors import InputError
 from workloads.models import LoadedModel
 from workloads.trace import Trace

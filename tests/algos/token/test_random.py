@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from algos import RandomPruning, SpAtten
 from algos.harness import run_method
+from algos.token.random import RandomPruning
+from algos.token.spatten import SpAtten
 from workloads.models import LoadedModel
 
 Sequences = list[list[int]]

@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from algos import Dense, RandomPruning, SpAtten
 from algos.base import AttentionOutcome, Batch, Precision
+from algos.dense import Dense
 from algos.harness import run_method
-from algos.token.spatten import magnitude, received
+from algos.token.random import RandomPruning
+from algos.token.spatten import SpAtten, magnitude, received
 from workloads.models import LoadedModel, load_encoder
 from workloads.shapes import ModelShape
 from workloads.step import AttentionStep

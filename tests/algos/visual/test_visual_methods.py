@@ -176,7 +176,7 @@ def peaked(seen: VisualInput) -> VisualInput:
     attention[..., 8] = 1
     return replace(
         seen,
-        attention=[*seen.attention[:-1], attention],
+        attention=[attention] * len(seen.attention),
         features=torch.ones_like(seen.features),
     )
 
