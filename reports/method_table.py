@@ -26,8 +26,8 @@ def markdown_table() -> str:
     own = sum(system["how"] == "own rule" for system in systems)
     return (
         f"{len(methods)} methods: {authors} give their authors' outputs, {hand} are checked by "
-        f"hand, {description} are made from a description.\nThey carry {len(systems)} published systems, "
-        f"{own} by their own rule and {len(systems) - own} by a substitute criterion,\nbecause the "
+        f"hand, {description} are made from a description.\nThey carry {len(systems)} "
+        f"published systems, {own} by their own rule and {len(systems) - own} by a substitute criterion,\nbecause the "
         "paper trains something: `prunesim list systems` says which.\n\n"
         + "".join(_family(name, group) for name, group in by_family(methods).items())
     )
