@@ -27,7 +27,8 @@ def markdown_table() -> str:
     return (
         f"{len(methods)} methods: {authors} give their authors' outputs, {hand} are checked by "
         f"hand, {description} are made from a description.\nThey carry {len(systems)} "
-        f"published systems, {own} by their own rule and {len(systems) - own} by a substitute criterion,\nbecause the "
+        f"published systems, {own} by their own rule and {len(systems) - own} by a "
+        "substitute criterion,\nbecause the "
         "paper trains something: `prunesim list systems` says which.\n\n"
         + "".join(_family(name, group) for name, group in by_family(methods).items())
     )
