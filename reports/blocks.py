@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from reports.console import Phases
+from reports.marked import marked, write_marked
 from rtl.registry import BLOCKS, Block, find_block
 from workloads.config import Config
 from workloads.errors import InputError
@@ -158,10 +159,7 @@ def table_in(text: str) -> str:
     Raises:
         InputError: the text has no marks.
     """
-    start, end = (text.find(mark) for mark in MARKS)
-    if not 0 <= start < end:
-        raise InputError(f"the text must hold {' and '.join(mark.strip() for mark in MARKS)}")
-    return text[start + len(MARKS[0]) : end]
+    return marked(text, MARKS)
 
 
 def write_table(readme: Path) -> None:
@@ -170,9 +168,7 @@ def write_table(readme: Path) -> None:
     Raises:
         InputError: the file has no marks.
     """
-    text = readme.read_text("utf-8")
-    old = table_in(text)
-    readme.write_text(text.replace(MARKS[0] + old, MARKS[0] + markdown_table()), "utf-8")
+    write_marked(readme, MARKS, markdown_table())
 
 
 def _measure(block: Block, phase: Phases) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,9 +12,16 @@ from workloads.config import unknown_name
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
-    from algos.base import Method
+    from algos.base import Method, Parity
     from sim.machines.base import BareMachine
     from workloads.trace import Trace
+
+PARITY: dict[Parity, str] = {
+    "authors": "matches authors' outputs",
+    "hand": "hand-checked",
+    "description": "from description",
+}
+"""How a method was checked, in words; `algos.base.Parity` says more."""
 
 
 def make_method(name: str) -> Method:
@@ -58,13 +66,14 @@ def open_trace(path: Path, iteration: int | None = None) -> Trace:
 
 
 def entries(what: str) -> list[dict[str, Any]]:
-    """Return name, description and fields of everything of a kind.
+    """Return what is known of everything of a kind: name, description, fields and more.
 
     Raises:
         InputError: there is no such kind.
     """
     kinds: dict[str, Callable[[], list[dict[str, Any]]]] = {
         "methods": _methods,
+        "systems": _systems,
         "machines": _machines,
         "workloads": _workloads,
         "blocks": _blocks,
@@ -80,7 +89,12 @@ def describe_method(method: Method) -> dict[str, Any]:
         "description": first_sentence(type(method).__doc__),
         "family": method.family,
         "signal": method.signal,
+        "granularity": method.granularity,
+        "trace_kind": method.trace_kind,
+        "training": method.training,
         "paper": method.paper,
+        "parity": PARITY[method.parity],
+        "workloads": list(method.workloads),
         "fields": field_docs(method),
     }
 
@@ -106,6 +120,16 @@ def _methods() -> list[dict[str, Any]]:
     from algos import METHODS
 
     return [{"name": name, **describe_method(kind())} for name, kind in METHODS.items()]
+
+
+def _systems() -> list[dict[str, Any]]:
+    from algos import METHODS
+    from algos.systems import read_systems
+
+    return [
+        {**asdict(system), "parity": PARITY[METHODS[system.method].parity]}
+        for system in read_systems()
+    ]
 
 
 def _machines() -> list[dict[str, Any]]:

@@ -355,25 +355,30 @@ def attention(
 
 @command
 def list_(
-    what: Annotated[str, typer.Argument(metavar="methods|machines|workloads|blocks")],
+    what: Annotated[str, typer.Argument(metavar="methods|systems|machines|workloads|blocks")],
     json: Json = False,
+    readme: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.md", hidden=True, help="Write the table of methods there."),
+    ] = None,
 ) -> None:
     """List what there is to choose from."""
     from reports.catalog import entries
-    from reports.console import print_json, print_table
-    from reports.summary import TextTable
+    from reports.console import print_json, print_line, print_table, shown_width
+    from reports.listing import listing
 
     found = entries(what)
-    if json:
-        print_json(found)
-        return
-    if what == "blocks":
-        from reports.blocks import COLUMNS, NUMERIC, table_rows
+    if readme is not None:
+        from reports.method_table import write_table
 
-        print_table(TextTable([*COLUMNS], table_rows(found), [*NUMERIC]))
-        return
-    rows = [[entry["name"], entry["description"]] for entry in found]
-    print_table(TextTable(["name", "description"], rows, [False, False]))
+        if what != "methods":
+            raise InputError(f"--readme must stand with methods, not with {what}")
+        write_table(readme)
+        print_line(f"table: {readme}")
+    elif json:
+        print_json(found)
+    else:
+        print_table(listing(what, found, shown_width()))
 
 
 app.add_typer(add_commands(told), name="rtl")

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from reports.summary import TextTable
 
 Update = Callable[[int, int], None]  # (done, of)
+PIPE_WIDTH = 160  # characters of a line where there is no terminal
 
 
 class Phases:
@@ -73,6 +74,14 @@ def print_line(text: str) -> None:
     typer.echo(text)
 
 
+def shown_width() -> int:
+    """Return the characters of a line: those of the terminal, or what suits a pipe."""
+    from rich.console import Console
+
+    console = Console()
+    return console.width if console.is_terminal else PIPE_WIDTH
+
+
 def print_table(table: TextTable) -> None:
     """Write a table that fits the terminal; emphasised rows are bold."""
     from rich.console import Console
@@ -85,8 +94,7 @@ def print_table(table: TextTable) -> None:
         own = bool(table.emphasis) and table.emphasis[at]
         shown.add_row(*row, style="bold" if own else "")
     console = Console(markup=False, highlight=False)
-    if not console.is_terminal:
-        console.width = 160
+    console.width = shown_width()
     console.print(shown)
 
 

@@ -67,7 +67,7 @@ def own_trace(trace_folder: Path, tmp_path: Path) -> Path:
 # what works
 
 
-@pytest.mark.parametrize("what", ["methods", "machines", "workloads"])
+@pytest.mark.parametrize("what", ["machines", "workloads"])
 def test_list(what: str) -> None:
     found = json.loads(invoke("list", what, "--json").stdout)
     assert all(entry["name"] and entry["description"] for entry in found)
@@ -246,6 +246,7 @@ def test_unknown_names_have_a_nearest() -> None:
     assert "did you mean 'spatten'?" in said("run", "--machine", "spaten")
     assert "did you mean 'minilm-sentences'?" in said("run", "--workload", "minilm-sentence")
     assert "did you mean 'machines'?" in said("list", "machine")
+    assert "did you mean 'systems'?" in said("list", "system")
 
 
 def test_unknown_setting_has_a_nearest() -> None:
