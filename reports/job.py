@@ -63,12 +63,14 @@ def prepare(job: Job) -> Prepared:
     """Turn names and settings into configurations.
 
     Raises:
-        InputError: an unknown name or setting, or an impossible value.
+        InputError: an unknown name or setting, an impossible value, or a method that does not run
+            on the workload.
     """
-    from reports.source import make_source
+    from reports.source import check_claim, make_source
 
     source = make_source(job)
     method = make_method(job.method)
+    check_claim(method, job.workload)
     machine = make_machine(job.machine) if job.machine is not None else None
     settings = split_settings(job.settings, method, machine)
     method = method.override(settings.method)

@@ -81,6 +81,30 @@ def make_source(request: Request) -> Source:
     return ShapeSource(workload, request.seed)
 
 
+def check_claim(method: Method, workload: str) -> None:
+    """Require that a method runs on a workload.
+
+    Args:
+        method: any.
+        workload: name of one.
+
+    Raises:
+        InputError: the method does not claim the workload's kind, or its decisions need data and
+            the workload is only a shape.
+    """
+    from workloads.tasks import WORKLOADS
+
+    kind = WORKLOADS[workload].kind
+    if kind == "shape":
+        if not _known_without_data(method):
+            raise InputError(f"method {method.name} needs a real model, {workload} is only a shape")
+    elif kind not in method.workloads:
+        runs_on = " and ".join(method.workloads)
+        raise InputError(
+            f"method {method.name} must run on {kind} to read {workload}, it runs on {runs_on}"
+        )
+
+
 class SentenceSource:
     """A real encoder on sentence pairs; accuracy is measured against it in full precision."""
 
@@ -185,19 +209,20 @@ class ShapeSource:
         return replace(drawn, header=header)
 
 
-def _ratios(method: Method, shape: ModelShape, tokens: int) -> dict[str, Any]:
-    """Return what a method would keep of a shape, as far as that is known without data.
+def _known_without_data(method: Method) -> bool:
+    """Tell whether a method's ratios say what it keeps of each layer."""
+    from algos.token.cascade import CascadeMethod
 
-    Raises:
-        InputError: the method's decisions need data.
-    """
+    return method.name == "dense" or isinstance(method, CascadeMethod)
+
+
+def _ratios(method: Method, shape: ModelShape, tokens: int) -> dict[str, Any]:
+    """Return what a method would keep of a shape, as far as that is known without data."""
     from algos.base import Batch
 
     if method.name == "dense":
         return {}
     state = method.begin(Batch(shape=shape, tokens=tokens, generators=()))
-    if not hasattr(state, "token_ratios"):
-        raise InputError(f"method {method.name} needs a real model, {shape.name} is only a shape")
     token, head = np.array(state.token_ratios), np.array(state.head_ratios)
     if getattr(method, "ratio_of", "input") == "layer":  # shares of the layer before: compound
         token, head = np.cumprod(token), np.cumprod(head)

@@ -21,7 +21,10 @@ NAMES = [name for name, kind in METHODS.items() if issubclass(kind, CacheMethod)
 EVICTING = [name for name in NAMES if METHODS[name].trace_kind == "KV set, evict"]
 PROMPT, FOLLOWING = 48, 6
 MODEL = random_decoder("llama", positions=128)
-LARGEST = {"think": 0.8, "cskv": 0.8}  # a budget that their dense windows fit, of a short prompt
+LARGEST = {"think": 0.8, "cskv": 0.8, "deltallm": 0.8}  # budgets that dense windows of a short
+# prompt fit
+BELOW = {"infinite-vggt": 3, "tim": 3, "hip": 4}  # entries by which whole frames, pages and blocks
+# of 4 fall short of the budget
 
 
 def run(
@@ -40,6 +43,7 @@ def _small(name: str, prompt: int, **fields: Any) -> CacheMethod:
     """Make a method whose windows fit a short prompt."""
     kind: Any = METHODS[name]
     small = {"recent": 4, "sink": 2, "sinks": 2, "observed": 4, "window": 4, "page": 4}
+    small |= {"frame": 4, "block_queries": 4, "top": 8}
     given = {k: v for k, v in small.items() if k in kind.model_fields}
     budget = {"keep_ratio": LARGEST.get(name, 0.5)}
     return kind(**budget | given | fields)  # type: ignore[no-any-return]
@@ -61,18 +65,21 @@ def test_a_step_reads_the_budget_and_its_own_token(name: str) -> None:
     budget = _small(name, PROMPT).budget(PROMPT)
     assert budget == PROMPT // 2
     assert (keys[step == 0] == PROMPT).all()
-    assert set(keys[step > 0].tolist()) == {budget + 1}
+    if name == "snapkv":  # prunes the prompt only: what follows stays
+        assert (keys[step > 0] == budget + step[step > 0]).all()
+    else:
+        assert keys[step > 0].max() == budget + 1
+        assert keys[step > 0].min() >= budget + 1 - BELOW.get(name, 0)
     ids = trace.ragged("attention", "key_ids")
     for row in (step > 0).nonzero()[0].tolist():
         assert PROMPT + step[row] - 1 in ids.row(row)  # its own
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in EVICTING])
-def test_other_decisions_leave_no_more_than_the_budget_and_their_slack(name: str) -> None:
-    trace = run(name)
-    table = sparsity_table(trace, KINDS, 12)
+def test_other_decisions_leave_bytes_out(name: str) -> None:
+    table = sparsity_table(run(name), KINDS, 12)
     bytes_ = table[table["quantity"] == "DRAM bytes"]
-    assert bytes_["offered"].sum() > 0
+    assert 0 < bytes_["offered"].sum() < bytes_["dense"].iloc[0]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -80,18 +87,25 @@ def test_a_whole_budget_drops_nothing(name: str) -> None:
     trace = run(name, keep_ratio=1.0)
     last = trace.array("attention", "step") == FOLLOWING - 1
     # a token that follows takes the place of the least important one
-    assert (trace.array("attention", "keys")[last] >= PROMPT + 1).all()
+    least = PROMPT + 1 - BELOW.get(name, 0)
+    assert (trace.array("attention", "keys")[last] >= least).all()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_prompt_of_one_token(name: str) -> None:
-    trace = run(name, prompt=1, keep_ratio=1.0, **_no_windows(name))
+    fields = _no_windows(name)
+    if _small(name, 1, **fields).protected > 1:
+        with pytest.raises(InputError, match="protected tokens, 1 of 1 tokens is 1$"):
+            run(name, prompt=1, keep_ratio=1.0, **fields)
+        return
+    trace = run(name, prompt=1, keep_ratio=1.0, **fields)
     assert trace.rows("attention") == 2 * 2 * 4 * FOLLOWING
 
 
 def _no_windows(name: str) -> dict[str, int]:
     """Return fields with which a method protects as little as it can."""
-    least = {"recent": 1, "sink": 0, "sinks": 0, "observed": 1, "window": 1}
+    least = {"recent": 1, "sink": 0, "sinks": 0, "observed": 1, "window": 1, "page": 1, "frame": 1}
+    least |= {"block_queries": 1, "block_keys": 1}
     return {k: v for k, v in least.items() if k in METHODS[name].model_fields}
 
 

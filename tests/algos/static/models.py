@@ -34,14 +34,14 @@ def random_model(family: str) -> tuple[Any, ModelShape, Calibration]:
     return loaded.model, loaded.shape, next_token(random_tokens(4, 12))
 
 
-def random_vit() -> Any:
+def random_vit(layers: int = 2, image: int = 16) -> Any:
     """Make an image classifier of 10 classes."""
     config = transformers.ViTConfig(
         hidden_size=32,
-        num_hidden_layers=2,
+        num_hidden_layers=layers,
         num_attention_heads=4,
         intermediate_size=48,
-        image_size=16,
+        image_size=image,
         patch_size=4,
         num_labels=10,
     )
