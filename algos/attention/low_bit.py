@@ -3,7 +3,7 @@
 Q has 8 bits a token and head, K and V have 4 with a scale and a zero point each, and exp(score),
 with the scale of V folded in, 8 bits in blocks of 64 keys with a power of two of their own; the
 sum that is divided by at the end of the row is not rounded. Multiplications of these numbers are
-AccLLM's Q8 x K4 and S8 x V4 (arXiv 2505.03745).
+AccLLM's Q8 x K4 and S8 x V4 (arXiv:2505.03745).
 """
 
 from __future__ import annotations

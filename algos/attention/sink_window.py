@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class SinkWindow(Config):
-    """Which tokens stay. AccLLM (arXiv 2505.03745) keeps 2,048 of a context of 7 K."""
+    """Which tokens stay. AccLLM (arXiv:2505.03745) keeps 2,048 of a context of 7 K."""
 
     sinks: int = Field(4, ge=0)
     """tokens kept from the start of the text"""

@@ -1,6 +1,6 @@
 """STUN: experts that the router treats alike stand for one another.
 
-Lee et al., ACL 2025, arXiv 2409.06211. The closest experts by their router rows are clustered;
+Lee et al., ACL 2025, arXiv:2409.06211. The closest experts by their router rows are clustered;
 a small cluster is averaged, of a large one the member nearest to the mean weights stays.
 """
 
@@ -112,7 +112,7 @@ class Stun(ExpertMethod):
 
     name: ClassVar[str] = "stun"
     signal: ClassVar[str] = "distance of router rows, then Wanda"
-    paper: ClassVar[str] = "Lee et al., ACL 2025, arXiv 2409.06211"
+    paper: ClassVar[str] = "Lee et al., ACL 2025, arXiv:2409.06211"
     granularity: ClassVar[str] = "experts, then weights"
     parity: ClassVar[Parity] = "authors"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})

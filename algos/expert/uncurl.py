@@ -1,4 +1,4 @@
-"""UNCURL: keep the experts that the task uses.  S074 of the literature list."""
+"""UNCURL: keep the experts that the task uses."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Uncurl(ExpertMethod):
 
     name: ClassVar[str] = "uncurl"
     signal: ClassVar[str] = "tokens routed to an expert"
-    paper: ClassVar[str] = "UNCURL, S074"
+    paper: ClassVar[str] = "UNCURL"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
 

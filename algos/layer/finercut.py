@@ -1,6 +1,6 @@
 """FinerCut: attention and feed-forward halves go one by one, whichever the outputs miss least.
 
-Zhang et al., arXiv 2405.18218. All halves of all blocks are candidates in each round.
+Zhang et al., arXiv:2405.18218. All halves of all blocks are candidates in each round.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class FinerCut(LayerMethod):
 
     name: ClassVar[str] = "finercut"
     signal: ClassVar[str] = "angle of the outputs without a half"
-    paper: ClassVar[str] = "Zhang et al., arXiv 2405.18218"
+    paper: ClassVar[str] = "Zhang et al., arXiv:2405.18218"
     granularity: ClassVar[str] = "attention and feed-forward halves"
     parity: ClassVar[Parity] = "hand"
 

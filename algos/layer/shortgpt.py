@@ -1,4 +1,4 @@
-"""ShortGPT: drop the blocks that change their input least.  Men et al., arXiv 2403.03853."""
+"""ShortGPT: drop the blocks that change their input least.  Men et al., arXiv:2403.03853."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class ShortGpt(LayerMethod):
 
     name: ClassVar[str] = "shortgpt"
     signal: ClassVar[str] = "cosine of a block's input and output"
-    paper: ClassVar[str] = "Men et al., arXiv 2403.03853"
+    paper: ClassVar[str] = "Men et al., arXiv:2403.03853"
     parity: ClassVar[Parity] = "authors"
     needs: ClassVar[frozenset[Need]] = frozenset({"hidden"})
 

@@ -2,7 +2,7 @@
 
 code = clamp(round(x / scale), -127, 127), half to even, scale = max|x| / 127 in float32: symmetric,
 and never -128, with which two activations would not fit beside each other on the multiplier of a
-DSP slice (AccLLM, arXiv 2505.03745: 8 bits a token).
+DSP slice (AccLLM, arXiv:2505.03745: 8 bits a token).
 """
 
 from __future__ import annotations

@@ -5,7 +5,7 @@ even. `scale` is an FP16 number below 1, `zero` an integer code, so zero itself 
 The range (minimum, maximum) of a group, shrunk or stretched by each of `FACTORS`, gives the scales
 that are tried, with the zero point of the range and its neighbours; the least squared error over
 the kept weights wins. Pruned weights take no part: they are not stored. Groups, FP16 scale and a
-zero point as wide as a code are AccLLM's W2 (arXiv 2505.03745), which does not say how it finds
+zero point as wide as a code are AccLLM's W2 (arXiv:2505.03745), which does not say how it finds
 the range.
 """
 

@@ -2,8 +2,8 @@
 
 scale = (maximum - minimum) / 15 rounded to FP16, zero = clamp(round(-minimum / scale), 0, 15), code
 = clamp(round(x / scale) + zero, 0, 15), half to even. The range always holds 0, as the zero point
-is a code; K is taken after its rotary embedding. AccLLM (arXiv 2505.03745) has one scale a token
-and head for both; the zero point is that of SpinQuant's KV cache (arXiv 2405.16406).
+is a code; K is taken after its rotary embedding. AccLLM (arXiv:2505.03745) has one scale a token
+and head for both; the zero point is that of SpinQuant's KV cache (arXiv:2405.16406).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """AxFormer: remove what hinders the task, large parts looked at before small ones.
 
-Nagarajan et al., arXiv 2010.03688: parts of a fine-tuned transformer whose removal does not hurt
+Nagarajan et al., arXiv:2010.03688: parts of a fine-tuned transformer whose removal does not hurt
 the task are taken out greedily, first whole attention and feed-forward layers, then heads and
 groups of neurons.
 """
@@ -78,7 +78,7 @@ class AxFormer(StructuredMethod):
 
     name: ClassVar[str] = "axformer"
     signal: ClassVar[str] = "loss without a part"
-    paper: ClassVar[str] = "Nagarajan et al., arXiv 2010.03688"
+    paper: ClassVar[str] = "Nagarajan et al., arXiv:2010.03688"
     granularity: ClassVar[str] = "halves of blocks, heads, groups of neurons"
     parity: ClassVar[Parity] = "description"
 

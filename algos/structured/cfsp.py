@@ -1,6 +1,6 @@
 """CFSP: budgets by layer from what each layer changes, neurons by weights and activations.
 
-Wang et al., COLING 2025, arXiv 2409.13199. Only the feed-forward layers are pruned.
+Wang et al., COLING 2025, arXiv:2409.13199. Only the feed-forward layers are pruned.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class Cfsp(StructuredMethod):
 
     name: ClassVar[str] = "cfsp"
     signal: ClassVar[str] = "weight shares times activations, angle of layers"
-    paper: ClassVar[str] = "Wang et al., COLING 2025, arXiv 2409.13199"
+    paper: ClassVar[str] = "Wang et al., COLING 2025, arXiv:2409.13199"
     granularity: ClassVar[str] = "neurons"
     parity: ClassVar[Parity] = "authors"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs", "hidden"})

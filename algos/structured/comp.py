@@ -1,6 +1,6 @@
 """COMP: whole layers first, then neurons by how ill-conditioned they leave a matrix.
 
-Xu et al., arXiv 2501.15255: layers go by importance, neurons of the dense layers that stay by a
+Xu et al., arXiv:2501.15255: layers go by importance, neurons of the dense layers that stay by a
 metric of the matrix's condition, and the masks of the neurons kept are tuned.
 """
 
@@ -83,7 +83,7 @@ class Comp(StructuredMethod):
 
     name: ClassVar[str] = "comp"
     signal: ClassVar[str] = "cosine of layers, condition of matrices"
-    paper: ClassVar[str] = "Xu et al., arXiv 2501.15255"
+    paper: ClassVar[str] = "Xu et al., arXiv:2501.15255"
     granularity: ClassVar[str] = "layers, then heads and neurons"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs", "hidden"})

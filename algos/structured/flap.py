@@ -1,6 +1,6 @@
 """FLAP: prune what fluctuates least, and let a bias stand in for its mean.
 
-An et al., AAAI 2024, arXiv 2312.11983. The signal is in `algos.structured.fluctuation`.
+An et al., AAAI 2024, arXiv:2312.11983. The signal is in `algos.structured.fluctuation`.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class Flap(StructuredMethod):
 
     name: ClassVar[str] = "flap"
     signal: ClassVar[str] = "fluctuation of inputs times weights"
-    paper: ClassVar[str] = "An et al., AAAI 2024, arXiv 2312.11983"
+    paper: ClassVar[str] = "An et al., AAAI 2024, arXiv:2312.11983"
     parity: ClassVar[Parity] = "authors"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
 

@@ -1,6 +1,6 @@
 """FLAP's signal: how much what enters a projection fluctuates, times the weights it meets.
 
-An et al., AAAI 2024, arXiv 2312.11983. An input of the output or down projection is worth its
+An et al., AAAI 2024, arXiv:2312.11983. An input of the output or down projection is worth its
 fluctuation over calibration samples times the squared norm of its weight column (WIFV): a constant
 input can be replaced by a bias. WIFN is the mean over outputs of |w| times the input's norm.
 """

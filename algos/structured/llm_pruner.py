@@ -1,6 +1,6 @@
 """LLM-Pruner: coupled structures scored by a Taylor expansion of the loss.
 
-Ma et al., NeurIPS 2023, arXiv 2305.11627, section 3.2. Gradients are of the loss on a few samples;
+Ma et al., NeurIPS 2023, arXiv:2305.11627, section 3.2. Gradients are of the loss on a few samples;
 the diagonal of the Hessian is the sum over samples of squared gradients.
 """
 
@@ -60,7 +60,7 @@ class LlmPruner(StructuredMethod):
 
     name: ClassVar[str] = "llm-pruner"
     signal: ClassVar[str] = "weights times gradients"
-    paper: ClassVar[str] = "Ma et al., NeurIPS 2023, arXiv 2305.11627"
+    paper: ClassVar[str] = "Ma et al., NeurIPS 2023, arXiv:2305.11627"
     parity: ClassVar[Parity] = "authors"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
 

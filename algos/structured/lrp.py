@@ -1,6 +1,6 @@
 """Pruning by explaining: structures that carry no relevance are pruned.
 
-S047 of the literature list. Relevance is what layer-wise relevance propagation (Bach et al., PLoS
+Relevance is what layer-wise relevance propagation (Bach et al., PLoS
 ONE 2015) brings from the output to a unit; where a network is piecewise linear that is, with a
 stabiliser of 0, the unit times the gradient by it.
 """
@@ -40,7 +40,7 @@ class PruningByExplaining(StructuredMethod):
 
     name: ClassVar[str] = "lrp"
     signal: ClassVar[str] = "relevance propagated from the outcome"
-    paper: ClassVar[str] = "Pruning by Explaining, S047; Bach et al., PLoS ONE 2015"
+    paper: ClassVar[str] = "Pruning by Explaining; Bach et al., PLoS ONE 2015"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"input_gradients"})
 

@@ -1,4 +1,4 @@
-"""MAW: a gated neuron is worth its largest weights.  Martra 2025, arXiv 2512.22671."""
+"""MAW: a gated neuron is worth its largest weights.  Martra 2025, arXiv:2512.22671."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Maw(StructuredMethod):
 
     name: ClassVar[str] = "maw"
     signal: ClassVar[str] = "largest weights of gate and up"
-    paper: ClassVar[str] = "Martra 2025, arXiv 2512.22671"
+    paper: ClassVar[str] = "Martra 2025, arXiv:2512.22671"
     granularity: ClassVar[str] = "neurons"
     parity: ClassVar[Parity] = "description"
 

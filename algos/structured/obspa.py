@@ -1,6 +1,6 @@
 """OBSPA: coupled channels scored and repaired by second-order information.
 
-Wang et al., arXiv 2403.18955: structures coupled across operators are one group, whose importance
+Wang et al., arXiv:2403.18955: structures coupled across operators are one group, whose importance
 is the sum of its members'; in OBSPA a member's is the optimal-brain-surgeon cost.
 """
 
@@ -83,7 +83,7 @@ class Obspa(StructuredMethod):
 
     name: ClassVar[str] = "obspa"
     signal: ClassVar[str] = "second-order cost of coupled channels"
-    paper: ClassVar[str] = "Wang et al., arXiv 2403.18955"
+    paper: ClassVar[str] = "Wang et al., arXiv:2403.18955"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
 

@@ -1,6 +1,6 @@
 """OPTIN: a structure is worth what later layers lose without it.
 
-Khaki and Plataniotis, ICLR 2024, arXiv 2403.17921: the error between the hidden states of the
+Khaki and Plataniotis, ICLR 2024, arXiv:2403.17921: the error between the hidden states of the
 model with and without the structure, along the layers that follow (the trajectory).
 """
 
@@ -49,7 +49,7 @@ class Optin(StructuredMethod):
 
     name: ClassVar[str] = "optin"
     signal: ClassVar[str] = "error of later hidden states without a unit"
-    paper: ClassVar[str] = "Khaki and Plataniotis, ICLR 2024, arXiv 2403.17921"
+    paper: ClassVar[str] = "Khaki and Plataniotis, ICLR 2024, arXiv:2403.17921"
     parity: ClassVar[Parity] = "description"
 
     neurons_at_once: Annotated[int, Field(ge=1)] = 64

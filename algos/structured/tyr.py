@@ -1,6 +1,6 @@
 """Tyr-the-Pruner: a coarse-to-fine search for the sparsity of each layer.
 
-S030 of the literature list: layers pruned locally at many ratios form a supernet; the search finds
+Tyr-the-Pruner: layers pruned locally at many ratios form a supernet; the search finds
 the ratios whose sum is the target and whose model is nearest to the dense one, then goes on with
 half the step around them.
 """
@@ -82,7 +82,7 @@ class Tyr(StructuredMethod):
 
     name: ClassVar[str] = "tyr"
     signal: ClassVar[str] = "search by the outputs of the pruned model"
-    paper: ClassVar[str] = "Tyr-the-Pruner, S030"
+    paper: ClassVar[str] = "Tyr-the-Pruner"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
 
