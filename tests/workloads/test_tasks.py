@@ -236,8 +236,8 @@ def test_other_shapes_are_refused(shape: tuple[int, ...]) -> None:
 
 
 def test_top1_by_hand() -> None:
-    logits = np.array([[0.1, 0.9], [0.7, 0.2], [0.5, 0.5]])
-    assert top1(logits, np.array([1, 1, 0])) == pytest.approx(2 / 3)  # equal: the first
+    logits = np.array([[0.1, 0.9], [0.7, 0.2], [0.5, 0.5], [0.2, 0.3]])
+    assert top1(logits, np.array([1, 0, 0, 0])) == 0.75  # equal: the first
 
 
 @pytest.mark.parametrize(

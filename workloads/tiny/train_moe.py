@@ -2,6 +2,7 @@
 
 `python -m workloads.tiny.train_moe` writes `moe/` beside this file: a Hugging Face checkpoint and
 `training.json`, what the model card states. Its corpus and held-out text are the tiny decoder's.
+`python -m workloads.tiny.train_moe --resume --seed 1` trains what is stored on.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from workloads.tiny.corpus import HELD_OUT_FILE, batches, bigram_nats, corpus, held_out_nats
 from workloads.tiny.training import fit, provenance
+from workloads.tiny_models import load_moe
 
 FOLDER = Path(__file__).parent / "moe"
 CONTEXT = 512
 _PHASES = ((600, 16, 256), (100, 8, CONTEXT))  # steps, sequences, tokens of each
 _PEAK = 3e-3  # learning rate
-_BALANCE = 0.02  # weight of the loss that asks for equal loads of the experts (Mixtral: 0.02)
+_RESUMED_PHASES = ((200, 16, 256), (50, 8, CONTEXT))
+_RESUMED_PEAK = 1e-3
+_BALANCE = 0.02  # weight of `imbalance`; Mixtral's configuration has 0.02
 _PADDED = "prunesim_padded"  # name of `padded_experts` inside transformers
 
 
@@ -41,7 +46,6 @@ def make_model() -> Any:
         num_experts_per_tok=2,
         max_position_embeddings=CONTEXT,
         rope_parameters={"rope_type": "default", "rope_theta": 10000.0},
-        router_aux_loss_coef=_BALANCE,
         bos_token_id=None,
         eos_token_id=None,
         tie_word_embeddings=False,
@@ -75,33 +79,67 @@ def padded_experts(module: Any, hidden: Tensor, chosen: Tensor, weights: Tensor)
     return torch.zeros_like(hidden).index_add(0, token, outputs.to(hidden.dtype))
 
 
-def train(seed: int, part: float) -> dict[str, Any]:
-    """Train for a part of the steps, save the checkpoint and return what the card states."""
+def imbalance(router_logits: tuple[Tensor, ...], per_token: int) -> Tensor:
+    """Return the sum over layers of experts * sum(load * mean probability), least when equal.
+
+    This is the loss of Switch Transformers (arXiv:2101.03961, equation 4) layer by layer;
+    transformers' own puts all layers together and lets an expert of one layer starve.
+
+    Args:
+        router_logits: for each layer (tokens, experts).
+        per_token: experts that a token passes through.
+    """
+    total = router_logits[0].new_zeros(())
+    for logits in router_logits:
+        experts = logits.shape[-1]
+        chosen = torch.bincount(logits.topk(per_token, -1).indices.flatten(), minlength=experts)
+        mean = logits.float().softmax(-1).mean(0)
+        total = total + experts * (chosen / len(logits) * mean).sum()
+    return total
+
+
+def train(seed: int, before: dict[str, Any] | None) -> dict[str, Any]:
+    """Train, save the checkpoint and return what the card states.
+
+    Args:
+        seed: of what is random.
+        before: facts about the stored model, which is trained on; None: a new model.
+    """
     from transformers.integrations.moe import ALL_EXPERTS_FUNCTIONS
 
     torch.manual_seed(seed)
     text, held_out = corpus()[0], HELD_OUT_FILE.read_bytes()
-    phases = tuple((round(count * part), *size) for count, *size in _PHASES)
-    model = make_model().train()
+    phases, peak = (_RESUMED_PHASES, _RESUMED_PEAK) if before else (_PHASES, _PEAK)
+    model = (load_moe().model if before else make_model()).train()
     ALL_EXPERTS_FUNCTIONS.register(_PADDED, padded_experts)
     model.set_experts_implementation(_PADDED)
     steps = sum(count for count, _, _ in phases)
-    seconds = fit(model.parameters(), _losses(model, text, phases), steps, _PEAK)
+    seconds = fit(model.parameters(), _losses(model, text, phases), steps, peak)
     model.eval().half().save_pretrained(FOLDER)
     (FOLDER / "generation_config.json").unlink(missing_ok=True)
-    stored = type(model).from_pretrained(FOLDER).float().eval()
+    tokens = sum(count * sequences * length for count, sequences, length in phases)
+    if before:
+        steps, tokens = steps + before["steps"], tokens + before["trained_tokens"]
+        seconds += before["seconds"]
+    return {
+        "train_bytes": len(text),
+        "trained_tokens": tokens,
+        "steps": steps,
+        "bigram_nats": bigram_nats(text, held_out),
+        **learnt(load_moe().model, held_out),
+        **provenance(seconds, seed),
+    }
+
+
+def learnt(model: Any, text: bytes) -> dict[str, Any]:
+    """Return the size of a model, its loss on a held-out text and the loads of its experts."""
     return {
         "parameters": sum(p.numel() for p in model.parameters()),
         "parameters_per_token": _parameters_per_token(model),
-        "train_bytes": len(text),
-        "trained_tokens": sum(count * sequences * tokens for count, sequences, tokens in phases),
-        "steps": steps,
-        "held_out_bytes": len(held_out),
-        "held_out_nats": held_out_nats(stored, held_out, CONTEXT),
-        "held_out_nats_16_windows": held_out_nats(stored, held_out[: 16 * CONTEXT], CONTEXT),
-        "bigram_nats": bigram_nats(text, held_out),
-        "expert_load": expert_load(stored, held_out).tolist(),
-        **provenance(seconds, seed),
+        "held_out_bytes": len(text),
+        "held_out_nats": held_out_nats(model, text, CONTEXT),
+        "held_out_nats_16_windows": held_out_nats(model, text[: 16 * CONTEXT], CONTEXT),
+        "expert_load": expert_load(model, text).tolist(),
     }
 
 
@@ -133,13 +171,19 @@ def _parameters_per_token(model: Any) -> int:
 def _losses(model: Any, text: bytes, phases: Any) -> Iterator[torch.Tensor]:
     for batch in batches(text, phases):
         with torch.autocast("cpu", torch.bfloat16):
-            yield model(input_ids=batch, labels=batch, output_router_logits=True).loss
+            hidden = model.model(input_ids=batch, use_cache=False, output_router_logits=True)
+            logits = model.lm_head(hidden.last_hidden_state)
+        nats = functional.cross_entropy(
+            logits[:, :-1].float().flatten(0, 1), batch[:, 1:].flatten()
+        )
+        yield nats + _BALANCE * imbalance(hidden.router_logits, model.config.num_experts_per_tok)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--part", type=float, default=1.0, help="of the steps")
+    parser.add_argument("--resume", action="store_true", help="train the stored model on")
     arguments = parser.parse_args()
-    facts = train(arguments.seed, arguments.part)
-    (FOLDER / "training.json").write_text(json.dumps(facts, indent=2) + "\n")
+    file = FOLDER / "training.json"
+    facts = train(arguments.seed, json.loads(file.read_text()) if arguments.resume else None)
+    file.write_text(json.dumps(facts, indent=2) + "\n")
