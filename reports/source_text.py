@@ -35,10 +35,11 @@ class TextSource:
             from algos import METHODS
             from workloads.models import load_decoder
             from workloads.text import held_out
+            from workloads.tiny_models import MOE, load_moe
 
             torch.set_num_threads(1)
-            self._loaded = load_decoder()
             work = self._workload
+            self._loaded = load_moe() if work.name == MOE else load_decoder()
             cut = held_out(self._loaded, None, None)[:, : work.tokens + work.generate]
             texts = torch.from_numpy(cut.copy())
             if len(texts) < self._count + CALIBRATION_TEXTS:

@@ -70,6 +70,14 @@ WORKLOADS: dict[str, Workload] = {
             inputs=16,
         ),
         Workload(
+            name="tiny-moe",
+            description="the tiny mixture-of-experts decoder on the same text, as tiny-decoder",
+            kind="text",
+            tokens=448,
+            generate=32,
+            inputs=16,
+        ),
+        Workload(
             name="tiny-vit",
             description="the tiny vision transformer on held-out handwritten digits",
             kind="images",
