@@ -95,7 +95,7 @@ def test_a_whole_budget_drops_nothing(name: str) -> None:
 def test_a_prompt_of_one_token(name: str) -> None:
     fields = _no_windows(name)
     if _small(name, 1, **fields).protected > 1:
-        with pytest.raises(InputError, match="protected tokens, 1 of 1 tokens is 1$"):
+        with pytest.raises(InputError, match=r"protected tokens, 1 of 1 tokens is 1$"):
             run(name, prompt=1, keep_ratio=1.0, **fields)
         return
     trace = run(name, prompt=1, keep_ratio=1.0, **fields)
