@@ -39,7 +39,7 @@ _LISTS: tuple[tuple[str, str, str | None, str | None], ...] = (
     ("attention", "channel_ids", "key_channels", "head_dim"),
     ("tokens", "token_ids", "alive", "tokens_dense"),
     ("tokens", "bypassed_ids", "bypassed", "tokens_dense"),
-    ("matmul", "token_ids", "m", "m_dense"),
+    ("matmul", "token_ids", "m", None),  # positions; an expert has fewer rows than those count
     ("attention", "delta_counts", "keys", None),
 )
 
