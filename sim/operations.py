@@ -60,6 +60,8 @@ _COLUMNS = (
     "blocks",
     "scored_keys",
     "scored_channels",
+    "key_rank",
+    "value_rank",
 )
 
 
@@ -279,8 +281,9 @@ def _inner_shares(
     pv = np.ones(len(columns["layer"]))
     head_dim = columns["head_dim"]
     if "channel" in exploits:
-        for name, share in (("key_channels", qk), ("value_channels", pv)):
-            kept = np.where(columns[name] > 0, columns[name], head_dim)
+        for tensor, share in (("key", qk), ("value", pv)):
+            channels, rank = columns[f"{tensor}_channels"], columns[f"{tensor}_rank"]
+            kept = np.where(channels > 0, channels, np.where(rank > 0, rank, head_dim))
             np.multiply(share, kept / head_dim, out=share)
         if "token" in exploits:
             np.multiply(qk, _scored_share(columns), out=qk)

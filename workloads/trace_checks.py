@@ -39,7 +39,7 @@ _LISTS: tuple[tuple[str, str, str | None, str | None], ...] = (
     ("attention", "channel_ids", "key_channels", "head_dim"),
     ("tokens", "token_ids", "alive", "tokens_dense"),
     ("tokens", "bypassed_ids", "bypassed", "tokens_dense"),
-    ("matmul", "token_ids", "m", None),  # positions: those routed to an expert are not its first m
+    ("matmul", "token_ids", "m", None),  # positions; an expert has fewer rows than those count
     ("attention", "delta_counts", "keys", None),
 )
 
@@ -149,13 +149,9 @@ def _check_list(trace: Trace, table: str, name: str, length: str | None, bound: 
         expected = trace.array(table, length)
         holds = ~ragged.given | (ragged.lengths == expected)
         _require(holds, table, ragged.lengths, f"{name} must have {length} entries", expected)
-    if not len(ragged.values):
+    if bound is None or not len(ragged.values):
         return
     rows = np.repeat(np.arange(len(ragged.lengths)), ragged.lengths)
-    if name in _SETS:
-        _check_distinct(ragged, rows, table, name)
-    if bound is None:
-        return
     limits = trace.array(table, bound)[rows]
     outside = ragged.values >= limits
     if outside.any():
@@ -164,6 +160,8 @@ def _check_list(trace: Trace, table: str, name: str, length: str | None, bound: 
             f"{table}.parquet row {rows[at]}: {name} must be below {bound} ({limits[at]}), "
             f"not {ragged.values[at]}"
         )
+    if name in _SETS:
+        _check_distinct(ragged, rows, table, name)
 
 
 def _check_distinct(ragged: Ragged, rows: Any, table: str, name: str) -> None:

@@ -72,7 +72,7 @@ def draw(table: pd.DataFrame, kind: str, title: str) -> Figure:
             (panels[2], "cycles", "cycles"),
         ):
             _dots(axes, ran, names, column, 1.0, float(dense[column]))
-            axes.set_xlabel(f"{what}, share of unpruned")
+            axes.set_xlabel(f"{what} / unpruned")
         panels[0].set_yticks(range(len(names)), names)
         panels[0].set_ylim(len(names) - 0.4, -0.6)
         for axes in panels:

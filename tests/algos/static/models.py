@@ -72,6 +72,8 @@ def random_mixture() -> LoadedModel:
         hidden=32,
         intermediate=48,
         gated=True,
+        experts=4,
+        experts_per_token=2,
         source="test",
     )
     return LoadedModel(model, None, shape, "mixture")
