@@ -231,7 +231,14 @@ def _follow(
 
     tokens, n = prompt.shape[1], following.shape[1]
     name = "input_ids" if prompt.ndim == 2 else "inputs_embeds"
-    out = model(**{name: prompt}, position_ids=places[:, :tokens], use_cache=False)
+    # a mask of ones: without one, transformers takes gaps in the positions for other sequences
+    visible = torch.ones(prompt.shape[:2], dtype=torch.int64)
+    out = model(
+        **{name: prompt},
+        attention_mask=visible,
+        position_ids=places[:, :tokens],
+        use_cache=False,
+    )
     logits = [out.logits[:, -1]]
     for i in range(n - 1):
         resume(tokens + i)
