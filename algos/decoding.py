@@ -110,14 +110,16 @@ def run_decoder(
 
     _check(loaded, groups, seed)
     emitter = Emitter(loaded.shape, record_scores=record_scores, facts=facts)
+    # what comes back differs from text to text, so that texts cannot run together
+    size = 1 if getattr(method, "revives", False) else BATCH_SIZE
     run = _Run(method, loaded, seed, facts, calibration, emitter)
     count, first = sum(len(texts.following) for texts in groups), 0
     nats, predicted = [], []
     with torch.inference_mode():
         for texts in groups:
             found = []
-            for start in range(0, len(texts.following), BATCH_SIZE):
-                rows = np.arange(start, min(start + BATCH_SIZE, len(texts.following)))
+            for start in range(0, len(texts.following), size):
+                rows = np.arange(start, min(start + size, len(texts.following)))
                 found.append(run.batch(texts, rows, first + rows))
                 if progress is not None:
                     progress(first + int(rows[-1]) + 1, count)

@@ -31,6 +31,7 @@ class LayerRecord:
     outcome: AttentionOutcome
     decision: Decision
     merged: int = 0  # tokens that went into others before the layer
+    revived: int = 0  # tokens that came back before the layer
     bypassed: Tensor | None = None  # (batch, token) ids of those that skip the layer
 
 
@@ -45,6 +46,7 @@ class Emitter:
         self._record_scores = record_scores
         self.products = Products(self.rows, shape, facts)
         self._facts = facts  # what was pruned before the model ran; None: nothing was
+        self.revives = False  # dropped tokens may come back
         self._shortened = 0  # tokens that were taken from the prompts before the model ran
 
     def batch(
@@ -125,6 +127,8 @@ class Emitter:
             v_lsb_bits=precision.v_lsb_bits,
             recomputed=_spread(recomputed.sum(1), alive),
             head_importance=head_importance,
+            kv_policy="revive" if self.revives else "full",
+            keys_revived=np.where(alive, record.revived, 0),
             key_ids=Lists.of_rows(ids).spread(alive),
             value_ids=Lists.of_mask(ids, used).spread(alive),
             recomputed_queries=Lists.of_mask(ordinals, recomputed).spread(alive),
@@ -147,6 +151,7 @@ class Emitter:
             tokens_dense=self.tokens_dense(step),
             alive=ids.shape[1],
             merged=record.merged,
+            revived=record.revived,
             token_ids=Lists.of_rows(ids),
             importance=importance,
             **self._bypassed(record),

@@ -19,6 +19,7 @@ from algos.routing import watched_routers
 from algos.static.facts import StaticFacts
 from algos.token.base import TokenMethod
 from algos.token.modules import watched_modules
+from algos.token.reviving import RevivingRunner
 from workloads.capture import attached, find_blocks
 from workloads.errors import InputError
 from workloads.models import LoadedModel, mean_pool
@@ -195,7 +196,10 @@ def running(
         if isinstance(method, CacheMethod):
             handler = CacheRunner(method, batch, sequences, emitter)
         else:
-            handler = LayerRunner(method, batch, sequences, emitter, facts=facts, cached=cached)
+            revives = cached and isinstance(method, TokenMethod) and method.revives
+            emitter.revives = revives
+            kind = RevivingRunner if revives else LayerRunner
+            handler = kind(method, batch, sequences, emitter, facts=facts, cached=cached)
             last = find_blocks(model)[-1]
             undo.callback(last.register_forward_hook(handler.leave_last).remove)
         if batch.shape.experts:

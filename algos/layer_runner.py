@@ -54,7 +54,7 @@ class LayerRunner:
         self._before: Seen | None = None
         self._parked: LayerInput | None = None  # tokens that skip the running block
         self._running: Any = None  # (batch, token) ids of the tokens in the running block
-        self._merged = 0
+        self._merged = self._revived = 0
         self._caches: dict[int, LayerCache] | None = {} if cached else None
         self.modules: Modules = {}  # of the block that ran last, where the method wants them
 
@@ -144,6 +144,7 @@ class LayerRunner:
                 outcome=outcome,
                 decision=self._decision,
                 merged=self._merged,
+                revived=self._revived,
                 bypassed=None if self._parked is None else self._parked.token_ids,
             )
         )

@@ -67,6 +67,8 @@ def attached(model: Any, handler: AttentionHandler) -> Iterator[Session]:
     """
     blocks = find_blocks(model)
     session = Session(handler, model.config.model_type)
+    rotary = [part for name, part in model.named_modules() if name.endswith("rotary_emb")]
+    session.rotary = rotary[0] if rotary else None
     register()
     with ExitStack() as undo:
         undo.callback(model.set_attn_implementation, model.config._attn_implementation)

@@ -78,6 +78,7 @@ class Session:
         self._resumed = 0  # tokens that the handler's own cache stands for
         self._tokens = 0  # tokens of this pass before any was dropped
         self._ids: Any = None  # (batch, tokens) positions of the current block's tokens
+        self.rotary: Any = None  # the model's rotary embedding; None: it has none
         self.glimpsing = False  # a block runs only to see what it would attend to
 
     def resume(self, past: int) -> None:
@@ -169,6 +170,12 @@ class Session:
     def _positions(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         """Return the rotary tables and position ids of the tokens that are left."""
         changed: dict[str, Any] = {}
+        if self._past:  # tokens from before this pass came back: the pass has no tables of them
+            changed["attention_mask"] = None
+            if kwargs.get("position_embeddings") is not None:
+                table = kwargs["position_embeddings"][0]
+                changed["position_embeddings"] = self.rotary(table, position_ids=self._ids)
+            return changed
         if kwargs.get("position_embeddings") is not None:
             changed["position_embeddings"] = tuple(
                 table.expand(len(self._ids), -1, -1).gather(

@@ -1,8 +1,8 @@
 """Methods that drop, merge or bypass tokens between two blocks of a model.
 
 In a decoder or a vision-language model this happens in the prefill: a later step attends to what
-each layer has left. The tokens kept must include the class token of an encoder with one, and the
-last token of a prompt.
+each layer has left. Only a method that revives is asked again, see `algos.token.reviving`. The
+tokens kept must include the class token of an encoder with one, and the last token of a prompt.
 """
 
 from __future__ import annotations
@@ -47,6 +47,8 @@ class TokenMethod(Method):
 
     family: ClassVar[str] = "token"
     wants_modules: ClassVar[bool] = False
+    revives: ClassVar[bool] = False  # `between` is asked in every step of a decoder, of all tokens
+    # that entered the block before: those it drops may come back in a later step
 
     def between(self, entry: Between, state: Any) -> Decision:
         """Decide which tokens enter the coming block; by default all."""

@@ -22,16 +22,18 @@ if TYPE_CHECKING:
 class LazyLLM(CutMethod):
     """Drop, progressively, the prompt tokens that the last token attends to least.
 
-    From the description: no program is released. The last token always stays. Each decision is
-    made anew from the tokens that it is offered, so a token dropped in one step comes back in
-    another if it is offered again; the prefill is where this class is asked. The cuts' place and
-    their equal steps are estimates.
+    From the description: no program is released. The last token always stays. Every step starts
+    from all tokens and decides anew: a token that an earlier step dropped before a layer comes back
+    if the new token needs it, and is computed from the hidden state that it had there. Generated
+    tokens are never dropped. The cuts' place and their equal steps are estimates.
     """
 
     name: ClassVar[str] = "lazy-llm"
     signal: ClassVar[str] = "attention of the last token"
     paper: ClassVar[str] = "Fu et al., arXiv:2407.14057"
     granularity: ClassVar[str] = "token"
+    trace_kind: ClassVar[str] = "KV set, revive"
+    revives: ClassVar[bool] = True
     parity: ClassVar[Parity] = "description"
     workloads: ClassVar[tuple[WorkloadKind, ...]] = ("text", "questions")
 
