@@ -6,8 +6,7 @@ from itertools import pairwise
 
 import torch
 
-from algos import DToP
-from algos.depth.dtop import finished, settled
+from algos.depth.dtop import DToP, finished, settled
 from tests.algos.token.drive import LAYOUTS, Model, batch_of, run
 
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from algos import FTP
 from algos.base import Calibration
-from algos.depth.ftp import influences, received_per_query, schedule
+from algos.depth.ftp import FTP, influences, received_per_query, schedule
 from tests.algos.token.drive import LAYOUTS, Model, batch_of, run
 
 

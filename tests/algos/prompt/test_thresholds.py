@@ -7,10 +7,9 @@ import math
 import pytest
 import torch
 
-from algos import KGRAG, Provence
 from algos.prompt.base import PromptInput
-from algos.prompt.kg_rag import passing
-from algos.prompt.provence import kept_contexts, usefulness
+from algos.prompt.kg_rag import KGRAG, passing
+from algos.prompt.provence import Provence, kept_contexts, usefulness
 from workloads.errors import InputError
 
 QUESTION = torch.tensor([1.0, 0.0])

@@ -7,14 +7,13 @@ import math
 import pytest
 import torch
 
-from algos import AIM, InformationHorizon, LTPCascade, ToDREDrop, TransPrune, ZeroTPrune
 from algos.token.adapt_infer import guided
-from algos.token.aim import page_rank, schedule, sharpened
+from algos.token.aim import AIM, page_rank, schedule, sharpened
 from algos.token.catp import context_score
 from algos.token.entropy_prune import EntropyPrune, matrix_entropy
 from algos.token.feather import evenly, unrotated
-from algos.token.information_horizon import diversity
-from algos.token.ltp_cascade import keep_rates, received, survivors
+from algos.token.information_horizon import InformationHorizon, diversity
+from algos.token.ltp_cascade import LTPCascade, keep_rates, received, survivors
 from algos.token.opti_prune import base_scores, copy_matrix, patches
 from algos.token.shared import (
     cut_layers,
@@ -24,10 +23,10 @@ from algos.token.shared import (
     top_order,
     with_others,
 )
-from algos.token.todre import cross_shares
+from algos.token.todre import ToDREDrop, cross_shares
 from algos.token.token_transforming import transformation
-from algos.token.transprune import stage_score, transition
-from algos.token.zero_tprune import importance, most_similar
+from algos.token.transprune import TransPrune, stage_score, transition
+from algos.token.zero_tprune import ZeroTPrune, importance, most_similar
 from tests.algos.token.drive import LAYOUTS, Model, batch_of, run
 from workloads.errors import InputError
 

@@ -14,7 +14,11 @@ from algos.token.base import TokenMethod
 from tests.algos.token.drive import LAYOUTS, TOKENS, Model, batch_of, run
 from workloads.errors import InputError
 
-BETWEEN = {name: kind for name, kind in METHODS.items() if issubclass(kind, TokenMethod)}
+BETWEEN = {  # those inside a vision encoder are tested in `tests.algos.visual`
+    name: kind
+    for name, kind in METHODS.items()
+    if issubclass(kind, TokenMethod) and not kind.__module__.startswith("algos.visual")
+}
 CASES = [(name, kind) for name in BETWEEN for kind in BETWEEN[name].workloads]
 AT_THE_END = {  # what `keep_ratio` is a share of, where the last layer has just that
     name: kind
