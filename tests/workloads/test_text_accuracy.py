@@ -36,8 +36,8 @@ def test_measures_by_hand() -> None:
 
 def test_a_copied_token_that_is_lost_counts() -> None:
     phrase = [*range(REPEATED), 50]
-    windows = np.array([[*phrase, *phrase]])
-    right, wrong, nats = np.array([[50]]), np.array([[3]]), np.ones((1, 1))
+    windows = np.array([[*phrase, *phrase, 60]])  # the 50 is copied, the 60 is not
+    right, wrong, nats = np.array([[50, 60]]), np.array([[3, 60]]), np.ones((1, 2))
     assert text_accuracy(nats, wrong, nats, right, windows)["retrieval_agreement"] == 0.0
     assert text_accuracy(nats, right, nats, right, windows)["retrieval_agreement"] == 1.0
 

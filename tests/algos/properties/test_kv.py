@@ -171,3 +171,13 @@ def test_heads_that_do_not_divide_are_refused() -> None:
             visible=zeros(1, 1, 2, 2, dtype=torch.bool),
             scale=1.0,
         )
+
+
+def test_a_reselected_step_reads_what_was_selected() -> None:
+    trace = run("fasa")
+    layer, step, keys = (trace.array("attention", n) for n in ("layer", "step", "keys"))
+    late = step > 0
+    assert set(keys[late & (layer == 0)]) == set(range(PROMPT + 1, PROMPT + FOLLOWING))
+    assert set(keys[late & (layer > 0)]) == {PROMPT // 2 + 1}
+    scored = trace.array("attention", "scored_keys")[late & (layer > 0)]
+    assert set(scored) == set(range(PROMPT, PROMPT + FOLLOWING - 1))  # its own is always read
