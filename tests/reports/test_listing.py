@@ -92,7 +92,7 @@ def test_families_stand_together() -> None:
 def test_a_system_says_how_it_is_carried() -> None:
     found = {entry["id"]: entry for entry in entries("systems")}
     assert how_carried(found["S031"]) == "own rule"
-    assert how_carried(found["S053"]).startswith("own rule: the prefill only")
+    assert how_carried(found["S053"]).startswith("own rule: hidden states")
     assert how_carried(found["S091"]).startswith("substitute: SpAtten's column score of one layer")
     rows = {row[0]: row for row in listing("systems", [*found.values()], WIDE).rows}
     assert rows["S069"][4] == "aim, aim-merge"
