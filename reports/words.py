@@ -102,6 +102,11 @@ METRICS = {
     "top1_agreement": "same nearest sentence",
     "top1_retrieval": "partner found",
     "top1_retrieval_dense": "partner found, full precision",
+    "nats_per_token": "loss in nats a token",
+    "same_prediction": "same token predicted",
+    "top1": "share named right",
+    "answer_accuracy": "share answered right",
+    "answer_kept": "share whose own context stays",
 }
 """Accuracies by column name without `accuracy_`; other names are shown as they are."""
 

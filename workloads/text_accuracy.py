@@ -32,7 +32,7 @@ def text_accuracy(
     Returns:
         `nats_per_token`, `perplexity` and the same of the unpruned model, `..._dense`;
         `top1`, `top1_dense`: share of tokens predicted;
-        `top1_agreement`: share where both models predict the same;
+        `same_prediction`: share where both models predict the same;
         `retrieval_agreement`: of the tokens that the unpruned model predicts and that stand after
         the same `REPEATED` tokens earlier in the window, the share predicted. Left out if there
         are none.
@@ -54,7 +54,7 @@ def text_accuracy(
         "perplexity_dense": float(np.exp(reference_nats.mean())),
         "top1": float(right.mean()),
         "top1_dense": float(right_dense.mean()),
-        "top1_agreement": float((predicted == reference_predicted).mean()),
+        "same_prediction": float((predicted == reference_predicted).mean()),
     }
     copied = copied_tokens(windows, nats.shape[1]) & right_dense
     if copied.any():

@@ -19,6 +19,8 @@ CAPTION = (
     "the model in full precision. The random control removes as much, without looking at the data."
 )
 
+_ON_OTHER_SCALES = ("retrieval", "nats", "perplexity", "dense", "contexts_kept")
+
 
 def draw(run: RunData) -> Figure:
     """Draw one line per accuracy and one dot per method; the numbers stand in columns beside."""
@@ -45,7 +47,7 @@ def draw(run: RunData) -> Figure:
 def agreements(run: RunData) -> pd.DataFrame:
     """Return the accuracies for which 1 means: the same as the model in full precision."""
     values = run.accuracies
-    return values[[name for name in values.columns if "retrieval" not in name]]
+    return values[[n for n in values.columns if not any(word in n for word in _ON_OTHER_SCALES)]]
 
 
 def _numbers(axes: Axes, values: pd.DataFrame, methods: list[str]) -> None:

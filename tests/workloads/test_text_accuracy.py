@@ -30,7 +30,7 @@ def test_measures_by_hand() -> None:
     )
     assert found["nats_per_token"] == 2.0
     assert found["perplexity"] == pytest.approx(math.exp(2))
-    assert (found["top1"], found["top1_dense"], found["top1_agreement"]) == (0.5, 1.0, 0.5)
+    assert (found["top1"], found["top1_dense"], found["same_prediction"]) == (0.5, 1.0, 0.5)
     assert "retrieval_agreement" not in found
 
 
