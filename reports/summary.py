@@ -97,9 +97,7 @@ def cards(run: RunData) -> list[Card]:
         if base is None:
             shown.append(Card(title, show(own[name]), f"on {run.machine}"))
             continue
-        ratio = base[name] / own[name] if own[name] else float("nan")
-        word = fewer if ratio >= 1 else more
-        value = f"{words.times(max(ratio, 1 / ratio))} {word}" if ratio > 0 else "-"
+        value = words.factor(base[name], own[name], fewer=fewer, more=more)
         shown.append(Card(title, value, f"{show(base[name])} → {show(own[name])}"))
     values = run.accuracies
     if run.method in values.index:

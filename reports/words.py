@@ -83,6 +83,13 @@ def gain(base: float, value: float, noun: str, *, fewer: str = "fewer", more: st
     return f"{times(ratio)} {fewer} {noun}" if ratio > 1 else f"{times(1 / ratio)} {more} {noun}"
 
 
+def factor(base: float, value: float, *, fewer: str = "fewer", more: str = "more") -> str:
+    """Say the same of one amount without its noun: "3.1× fewer", "the same"."""
+    if base <= 0 or value <= 0:
+        return "-"
+    return gain(base, value, "", fewer=fewer, more=more).rstrip()
+
+
 def join(parts: list[str]) -> str:
     """Join with commas and a final "and"."""
     if len(parts) < 2:
@@ -104,9 +111,9 @@ METRICS = {
     "top1_retrieval_dense": "partner found, full precision",
     "nats_per_token": "loss in nats a token",
     "same_prediction": "same token predicted",
-    "top1": "share named right",
-    "answer_accuracy": "share answered right",
-    "answer_kept": "share whose own context stays",
+    "top1": "top-1 accuracy",
+    "answer_accuracy": "share of questions answered right",
+    "answer_kept": "share of questions whose own context stays",
 }
 """Accuracies by column name without `accuracy_`; other names are shown as they are."""
 

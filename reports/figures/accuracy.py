@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 TITLE = "What pruning costs in accuracy"
 CAPTION = (
-    "Each dot is one trace, measured on the outputs of the model that made it; 1 is agreement with "
-    "the model in full precision. The random control removes as much, without looking at the data."
+    "Each dot is one trace, measured on the outputs of the model that made it; agreements are with "
+    "the model in full precision."
 )
 
 _ON_OTHER_SCALES = ("retrieval", "nats", "perplexity", "dense", "contexts_kept")
@@ -39,20 +39,22 @@ def draw(run: RunData) -> Figure:
         _numbers(axes, values, run.methods)
         y_names(axes, [words.metric(name) for name in values.columns])
         axes.set_xlim(low - 0.02, 1.02)
-        axes.set_xlabel("1 = the same as the model in full precision")
+        axes.set_xlabel("share or agreement; 1 is best")
         axes.grid(True, axis="x")
     return figure
 
 
 def agreements(run: RunData) -> pd.DataFrame:
-    """Return the accuracies for which 1 means: the same as the model in full precision."""
+    """Return the accuracies that are shares or agreements, of which 1 is the best."""
     values = run.accuracies
     return values[[n for n in values.columns if not any(word in n for word in _ON_OTHER_SCALES)]]
 
 
 def _numbers(axes: Axes, values: pd.DataFrame, methods: list[str]) -> None:
     """Write one coloured column per method at the right of the axes."""
-    for at, method in enumerate(values.index):
+    right = 0.0
+    for method in values.index:
+        right += max(72.0, 7.5 * len(method))
         colour = FAINT if method == BASELINE else method_colour(method, methods)
         shown = [(-0.75, words.trace_name(method))]
         shown += [(y, f"{value:.3f}") for y, value in enumerate(values.loc[method])]
@@ -61,7 +63,7 @@ def _numbers(axes: Axes, values: pd.DataFrame, methods: list[str]) -> None:
                 text,
                 (1.0, y),
                 xycoords=("axes fraction", "data"),
-                xytext=(66 + 72 * at, 0),
+                xytext=(right - 6, 0),
                 textcoords="offset points",
                 ha="right",
                 va="center",
@@ -78,7 +80,9 @@ def takeaway(run: RunData) -> str:
         return "No accuracy was measured for the studied method."
     column = values.columns[0]
     own = values.at[run.method, column]
-    text = f"{run.method} keeps a {words.metric(column)} of {own:.3f}"
+    text = f"{run.method} has a {words.metric(column)} of {own:.3f}"
+    if run.method != BASELINE and BASELINE in values.index:
+        text += f", unpruned it is {values.at[BASELINE, column]:.3f}"
     if CONTROL in values.index and run.method != CONTROL:
-        text += f"; random pruning at the same budget keeps {values.at[CONTROL, column]:.3f}"
+        text += f"; {values.at[CONTROL, column]:.3f} if as much is removed without looking at data"
     return text + "."
