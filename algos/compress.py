@@ -1,6 +1,6 @@
 """Prune and quantise the linear layers of a decoder, block by block.
 
-As in SparseGPT (Frantar and Alistarh, ICML 2023, section 3), a block is compressed with the
+As in SparseGPT (Frantar and Alistarh, ICML 2023, section 4), a block is compressed with the
 inputs that its layers get on a calibration text after all blocks before it have been compressed.
 """
 

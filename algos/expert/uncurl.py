@@ -1,4 +1,4 @@
-"""UNCURL: keep the experts that the task uses."""
+"""UNCURL: keep the experts that the task uses.  Sarkar et al., arXiv:2409.01483."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Uncurl(ExpertMethod):
 
     name: ClassVar[str] = "uncurl"
     signal: ClassVar[str] = "tokens routed to an expert"
-    paper: ClassVar[str] = "UNCURL"
+    paper: ClassVar[str] = "Sarkar et al., arXiv:2409.01483"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
 

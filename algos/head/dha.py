@@ -1,4 +1,7 @@
-"""DHA: key/value heads that are alike are fused and shared.  Chen et al., arXiv:2406.06567."""
+"""DHA: key/value heads that are alike are fused and shared.
+
+Chen et al., NeurIPS 2024, arXiv:2406.06567.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +44,7 @@ class Dha(HeadMethod):
 
     name: ClassVar[str] = "dha"
     signal: ClassVar[str] = "cosine of key and value weights"
-    paper: ClassVar[str] = "Chen et al., arXiv:2406.06567"
+    paper: ClassVar[str] = "Chen et al., NeurIPS 2024, arXiv:2406.06567"
     granularity: ClassVar[str] = "key/value heads"
     parity: ClassVar[Parity] = "description"
 

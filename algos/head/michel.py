@@ -1,4 +1,7 @@
-"""Head importance: what the loss would feel of a head's gate.  Michel et al., arXiv 1905.10650."""
+"""Head importance: what the loss would feel of a head's gate.
+
+Michel et al., NeurIPS 2019, arXiv:1905.10650.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +43,7 @@ class Michel(HeadMethod):
 
     name: ClassVar[str] = "michel"
     signal: ClassVar[str] = "gradient of the loss by a head's gate"
-    paper: ClassVar[str] = "Michel et al., NeurIPS 2019, arXiv 1905.10650"
+    paper: ClassVar[str] = "Michel et al., NeurIPS 2019, arXiv:1905.10650"
     parity: ClassVar[Parity] = "hand"
     needs: ClassVar[frozenset[Need]] = frozenset({"input_gradients"})
 

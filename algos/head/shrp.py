@@ -1,4 +1,4 @@
-"""SHRP: keep the heads that tokens choose.  arXiv:2512.20635."""
+"""SHRP: keep the heads that tokens choose.  Su et al., arXiv:2512.20635."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Shrp(HeadMethod):
 
     name: ClassVar[str] = "shrp"
     signal: ClassVar[str] = "how often a head adds most to a token"
-    paper: ClassVar[str] = "SHRP, arXiv:2512.20635"
+    paper: ClassVar[str] = "Su et al., arXiv:2512.20635"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
 

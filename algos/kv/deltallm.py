@@ -1,4 +1,4 @@
-"""DeltaLLM: keys as changes against the key before.  arXiv:2507.19608.
+"""DeltaLLM: keys as changes against the key before.  Qi et al., arXiv:2507.19608.
 
 Outside a window of dense tokens, a key is stored as its difference to the last stored key, whose
 small components are zero: score_t = score_(t-1) + q . delta_t skips them.
@@ -74,7 +74,7 @@ class DeltaLLM(Elements):
 
     name: ClassVar[str] = "deltallm"
     signal: ClassVar[str] = "change of a key component against the last stored one"
-    paper: ClassVar[str] = "DeltaLLM, 2025, arXiv:2507.19608"
+    paper: ClassVar[str] = "Qi et al., arXiv:2507.19608"
     granularity: ClassVar[str] = "component of the delta of K"
     trace_kind: ClassVar[str] = "delta mask"
     parity: ClassVar[Parity] = "description"

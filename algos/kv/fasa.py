@@ -1,7 +1,8 @@
 """FASA: a few frequencies of the rotary embedding tell which tokens a head attends to.
 
-ICLR 2026, arXiv:2602.03152. Offline, the chunks (channel pairs) of a head are found whose products
-alone pick nearly the same keys as all channels do; online, they pick the keys of each step.
+Wang et al., ICLR 2026, arXiv:2602.03152. Offline, the chunks (channel pairs) of a head are found
+whose products alone pick nearly the same keys as all channels do; online, they pick the keys of
+each step.
 """
 
 from __future__ import annotations
@@ -81,7 +82,7 @@ class FASA(CacheMethod):
 
     name: ClassVar[str] = "fasa"
     signal: ClassVar[str] = "query . key over dominant frequency chunks"
-    paper: ClassVar[str] = "ICLR 2026, arXiv:2602.03152"
+    paper: ClassVar[str] = "Wang et al., ICLR 2026, arXiv:2602.03152"
     granularity: ClassVar[str] = "token of a query head"
     trace_kind: ClassVar[str] = "KV set, re-select"
     training: ClassVar[str] = "dominant chunks measured on calibration text"

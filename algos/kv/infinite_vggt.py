@@ -1,6 +1,6 @@
 """InfiniteVGGT: a rolling cache of bounded size that keeps diverse keys, frame by frame.
 
-Streaming visual geometry transformer, 2026: no program and no exact rule were available.
+Yuan et al., arXiv:2601.02281; built from its description alone.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class InfiniteVGGT(Evicting):
 
     name: ClassVar[str] = "infinite-vggt"
     signal: ClassVar[str] = "cosine between a key and the mean key direction"
-    paper: ClassVar[str] = "InfiniteVGGT, 2026"
+    paper: ClassVar[str] = "Yuan et al., arXiv:2601.02281"
     parity: ClassVar[Parity] = "description"
 
     frame: Annotated[int, Field(ge=1)] = 8

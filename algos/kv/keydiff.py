@@ -1,4 +1,4 @@
-"""KeyDiff: keys that are unlike the others.  Park et al., arXiv:2504.15364."""
+"""KeyDiff: keys that are unlike the others.  Park et al., NeurIPS 2025, arXiv:2504.15364."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class KeyDiff(Evicting):
 
     name: ClassVar[str] = "keydiff"
     signal: ClassVar[str] = "cosine between a key and the mean key direction"
-    paper: ClassVar[str] = "Park et al., arXiv:2504.15364"
+    paper: ClassVar[str] = "Park et al., NeurIPS 2025, arXiv:2504.15364"
     parity: ClassVar[Parity] = "authors"
 
     def score(self, step: CacheStep, attention: CacheAttention, state: EvictingState) -> Tensor:

@@ -1,4 +1,4 @@
-"""TIM: finished subtasks leave the cache, page by page.  Luo et al., 2025 (TIM and TIMRUN)."""
+"""TIM: finished subtasks leave the cache, page by page.  Luo et al., arXiv:2507.16784."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Tim(Evicting):
 
     name: ClassVar[str] = "tim"
     signal: ClassVar[str] = "position: which span is finished"
-    paper: ClassVar[str] = "Luo et al., 2025, TIM and TIMRUN"
+    paper: ClassVar[str] = "Luo et al., arXiv:2507.16784"
     granularity: ClassVar[str] = "page of tokens of the model"
     parity: ClassVar[Parity] = "description"
     training: ClassVar[str] = "a model that writes subtasks; here a rule stands for it"

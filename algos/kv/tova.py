@@ -1,4 +1,7 @@
-"""TOVA: drop the token that the last query attends to least.  Oren et al., arXiv:2401.06104."""
+"""TOVA: drop the token that the last query attends to least.
+
+Oren et al., EMNLP 2024, arXiv:2401.06104.
+"""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Adapt-Pruner: small steps, each taken less from the layers that change most.
 
-Pan et al., arXiv:2502.03460. Sparsity is raised a few percent at a time; a layer's part of each
+Wang et al., arXiv:2502.03460. Sparsity is raised a few percent at a time; a layer's part of each
 step falls with its importance, the distance of its input from its output.
 """
 
@@ -50,7 +50,7 @@ class AdaptPruner(StructuredMethod):
 
     name: ClassVar[str] = "adapt-pruner"
     signal: ClassVar[str] = "cosine of layers, norm of the weights"
-    paper: ClassVar[str] = "Pan et al., arXiv:2502.03460"
+    paper: ClassVar[str] = "Wang et al., arXiv:2502.03460"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"hidden"})
 

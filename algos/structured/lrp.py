@@ -1,8 +1,8 @@
 """Pruning by explaining: structures that carry no relevance are pruned.
 
-Relevance is what layer-wise relevance propagation (Bach et al., PLoS
-ONE 2015) brings from the output to a unit; where a network is piecewise linear that is, with a
-stabiliser of 0, the unit times the gradient by it.
+Yeom et al., Pattern Recognition 2021, arXiv:1912.08881. Relevance is what layer-wise relevance
+propagation (Bach et al., PLoS ONE 2015) brings from the output to a unit; where a network is
+piecewise linear that is, with a stabiliser of 0, the unit times the gradient by it.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class PruningByExplaining(StructuredMethod):
 
     name: ClassVar[str] = "lrp"
     signal: ClassVar[str] = "relevance propagated from the outcome"
-    paper: ClassVar[str] = "Pruning by Explaining; Bach et al., PLoS ONE 2015"
+    paper: ClassVar[str] = "Yeom et al., Pattern Recognition 2021, arXiv:1912.08881"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"input_gradients"})
 

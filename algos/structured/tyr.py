@@ -1,8 +1,8 @@
 """Tyr-the-Pruner: a coarse-to-fine search for the sparsity of each layer.
 
-Tyr-the-Pruner: layers pruned locally at many ratios form a supernet; the search finds
-the ratios whose sum is the target and whose model is nearest to the dense one, then goes on with
-half the step around them.
+Li et al., NeurIPS 2025, arXiv:2503.09657: layers pruned locally at many ratios form a supernet; the
+search finds the ratios whose sum is the target and whose model is nearest to the dense one, then
+goes on with half the step around them.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Tyr(StructuredMethod):
 
     name: ClassVar[str] = "tyr"
     signal: ClassVar[str] = "search by the outputs of the pruned model"
-    paper: ClassVar[str] = "Tyr-the-Pruner"
+    paper: ClassVar[str] = "Li et al., NeurIPS 2025, arXiv:2503.09657"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"inputs"})
 

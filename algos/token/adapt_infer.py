@@ -1,6 +1,6 @@
 """AdaptInfer: text attends to text, which says whose view of the image counts.
 
-arXiv:2508.06084.
+Zhang et al., arXiv:2508.06084.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class AdaptInfer(VisualCuts):
 
     name: ClassVar[str] = "adapt-infer"
     signal: ClassVar[str] = "attention of text, weighted by text's attention to text"
-    paper: ClassVar[str] = "arXiv:2508.06084"
+    paper: ClassVar[str] = "Zhang et al., arXiv:2508.06084"
     parity: ClassVar[Parity] = "description"
 
     first_cut: Fraction = 0.25

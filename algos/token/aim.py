@@ -1,6 +1,7 @@
 """AIM inside the language model: visual tokens fall away layer by layer, ranked by PageRank.
 
-Zhong et al., arXiv:2412.03248. The merging before the language model is a method of its own.
+Zhong et al., ICCV 2025, arXiv:2412.03248. The merging before the language model is a method of
+its own.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class AIM(VisualCuts):
 
     name: ClassVar[str] = "aim"
     signal: ClassVar[str] = "weighted PageRank of sharpened attention"
-    paper: ClassVar[str] = "Zhong et al., arXiv:2412.03248"
+    paper: ClassVar[str] = "Zhong et al., ICCV 2025, arXiv:2412.03248"
     parity: ClassVar[Parity] = "authors"
 
     keep_ratio: Annotated[float, Field(gt=0, le=1)] = 0.625

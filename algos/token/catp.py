@@ -1,6 +1,6 @@
 """CATP: contextual pruning of image tokens in two stages.
 
-arXiv:2508.07871.
+Li et al., AAAI 2026, arXiv:2508.07871.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class CATP(VisualCuts):
 
     name: ClassVar[str] = "catp"
     signal: ClassVar[str] = "similarity to text and diversity; then attention of text"
-    paper: ClassVar[str] = "arXiv:2508.07871"
+    paper: ClassVar[str] = "Li et al., AAAI 2026, arXiv:2508.07871"
     parity: ClassVar[Parity] = "description"
 
     def counts(self, layers: int, n: int) -> Mapping[int, int]:

@@ -1,7 +1,8 @@
 """EntropyPrune: keep the visual tokens whose heads say the most different things.
 
-arXiv:2602.17196. A token's matrix entropy is that of the spectrum of the Gram matrix of its query
-vectors, one a head: head by head is small, channel by channel would have the same eigenvalues.
+Wang et al., arXiv:2602.17196. A token's matrix entropy is that of the spectrum of the Gram matrix
+of its query vectors, one a head: head by head is small, channel by channel would have the same
+eigenvalues.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ class EntropyPrune(VisualCuts):
 
     name: ClassVar[str] = "entropy-prune"
     signal: ClassVar[str] = "matrix entropy of a token's query vectors over heads"
-    paper: ClassVar[str] = "arXiv:2602.17196"
+    paper: ClassVar[str] = "Wang et al., arXiv:2602.17196"
     parity: ClassVar[Parity] = "authors"
 
     keep_ratio: Annotated[float, Field(gt=0, le=1)] = 0.5

@@ -1,6 +1,7 @@
 """Random pruning beyond the information horizon: deep visual tokens no longer matter.
 
-Wang et al., arXiv:2512.07580, showed that random pruning is as good as any signal in deep layers.
+Wang et al., CVPR 2026, arXiv:2512.07580, showed that random pruning is as good as any signal in
+deep layers.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ class InformationHorizon(VisualCuts):
 
     name: ClassVar[str] = "information-horizon"
     signal: ClassVar[str] = "random numbers; before the horizon least distance to tokens kept"
-    paper: ClassVar[str] = "Wang et al., arXiv:2512.07580"
+    paper: ClassVar[str] = "Wang et al., CVPR 2026, arXiv:2512.07580"
     parity: ClassVar[Parity] = "description"
 
     horizon: Fraction = 0.5

@@ -1,6 +1,6 @@
 """OptiPrune: a few base tokens of each patch are computed, the others copy them.
 
-arXiv:2507.00789. Made for diffusion, it acts on any grid of tokens.
+Made for diffusion, it acts on any grid of tokens.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class OptiPrune(TokenMethod):
 
     name: ClassVar[str] = "opti-prune"
     signal: ClassVar[str] = "similarity inside a patch, with noise"
-    paper: ClassVar[str] = "arXiv:2507.00789"
+    paper: ClassVar[str] = "OptiPrune"
     granularity: ClassVar[str] = "token"
     trace_kind: ClassVar[str] = "merge map"
     parity: ClassVar[Parity] = "description"

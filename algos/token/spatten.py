@@ -67,7 +67,7 @@ class SpAtten(CascadeMethod):
     def accumulate(
         self, step: AttentionStep, outcome: AttentionOutcome, state: CascadeState
     ) -> None:
-        """Add the layer's probabilities and outputs (section III-A, III-B; Algorithm 1)."""
+        """Add the layer's probabilities and outputs (section III-A, III-B)."""
         state.token_importance = state.token_importance + received(outcome.probability)
         state.head_importance = state.head_importance + magnitude(outcome.output)
         check_finite(state.token_importance, "token", step.layer)

@@ -1,6 +1,6 @@
 """ToDRE, stage 2: once text and image no longer look at each other, the image goes.
 
-arXiv:2505.18757. Stage 1 acts before the language model and is a method of its own.
+Li et al., arXiv:2505.18757. Stage 1 acts before the language model and is a method of its own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class ToDREDrop(TokenMethod):
 
     name: ClassVar[str] = "todre-drop"
     signal: ClassVar[str] = "attention from text to image and from image to text"
-    paper: ClassVar[str] = "arXiv:2505.18757"
+    paper: ClassVar[str] = "Li et al., arXiv:2505.18757"
     granularity: ClassVar[str] = "all visual tokens"
     trace_kind: ClassVar[str] = "token mask"
     parity: ClassVar[Parity] = "description"

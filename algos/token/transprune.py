@@ -1,6 +1,6 @@
 """TransPrune: keep the visual tokens that layers still change, and that the question looks at.
 
-CVPR 2026, arXiv:2507.20630.
+Li et al., CVPR 2026, arXiv:2507.20630.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class TransPrune(VisualCuts):
 
     name: ClassVar[str] = "transprune"
     signal: ClassVar[str] = "change of norm and direction in each module; attention of the question"
-    paper: ClassVar[str] = "CVPR 2026, arXiv:2507.20630"
+    paper: ClassVar[str] = "Li et al., CVPR 2026, arXiv:2507.20630"
     parity: ClassVar[Parity] = "authors"
     wants_modules: ClassVar[bool] = True
 

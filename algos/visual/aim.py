@@ -1,6 +1,6 @@
 """AIM, before the language model: similar visual tokens merge, in rounds of half of them.
 
-Zhong et al., arXiv:2412.03248. The rounds are those of `algos.visual.matching`.
+Zhong et al., ICCV 2025, arXiv:2412.03248. The rounds are those of `algos.visual.matching`.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class AIMMerge(VisualMethod):
 
     name: ClassVar[str] = "aim-merge"
     signal: ClassVar[str] = "similarity of features"
-    paper: ClassVar[str] = "Zhong et al., arXiv:2412.03248"
+    paper: ClassVar[str] = "Zhong et al., ICCV 2025, arXiv:2412.03248"
     parity: ClassVar[Parity] = "authors"
     trace_kind: ClassVar[str] = "merge map"
 

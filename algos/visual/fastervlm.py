@@ -1,6 +1,6 @@
 """FasterVLM: the visual tokens that the class token looks at most; the plain attention baseline.
 
-Zhang et al., arXiv:2412.01818.
+Zhang et al., arXiv:2412.01818, first version; later ones describe VisPruner.
 """
 
 from __future__ import annotations

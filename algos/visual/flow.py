@@ -1,6 +1,6 @@
 """Information flow from patches to the class token of a vision encoder.
 
-FlowCut, arXiv:2505.19536.
+Tong et al. (FlowCut), NeurIPS 2025, arXiv:2505.19536.
 """
 
 from __future__ import annotations

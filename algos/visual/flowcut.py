@@ -1,6 +1,6 @@
 """FlowCut: patches leave the vision encoder block by block, by what flows to the class token.
 
-arXiv:2505.19536. The scores are in `algos.visual.flow`.
+Tong et al., NeurIPS 2025, arXiv:2505.19536. The scores are in `algos.visual.flow`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class FlowCut(TokenMethod):
     name: ClassVar[str] = "flowcut"
     family: ClassVar[str] = "visual"
     signal: ClassVar[str] = "class attention, resemblance and size of values, over layers"
-    paper: ClassVar[str] = "FlowCut, arXiv:2505.19536"
+    paper: ClassVar[str] = "Tong et al., NeurIPS 2025, arXiv:2505.19536"
     granularity: ClassVar[str] = "visual token"
     trace_kind: ClassVar[str] = "token mask"
     parity: ClassVar[Parity] = "authors"

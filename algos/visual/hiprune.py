@@ -1,6 +1,6 @@
 """HiPrune: anchors from a middle layer, their neighbours, and registers from a deep layer.
 
-arXiv:2508.00553.
+Liu et al., ACL findings 2026, arXiv:2508.00553.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class HiPrune(VisualMethod):
 
     name: ClassVar[str] = "hiprune"
     signal: ClassVar[str] = "attention received in a middle and in a deep encoder layer"
-    paper: ClassVar[str] = "HiPrune, arXiv:2508.00553"
+    paper: ClassVar[str] = "Liu et al., ACL findings 2026, arXiv:2508.00553"
     parity: ClassVar[Parity] = "authors"
 
     keep_ratio: Ratio = 1 / 3

@@ -1,6 +1,6 @@
 """HoloV: a budget for each stretch of the image, by attention and by how its tokens vary.
 
-NeurIPS 2025, arXiv:2510.02912.
+Zou et al., NeurIPS 2025, arXiv:2510.02912.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class HoloV(VisualMethod):
 
     name: ClassVar[str] = "holov"
     signal: ClassVar[str] = "class attention; variance of similarities inside a crop"
-    paper: ClassVar[str] = "HoloV, NeurIPS 2025, arXiv:2510.02912"
+    paper: ClassVar[str] = "Zou et al., NeurIPS 2025, arXiv:2510.02912"
     parity: ClassVar[Parity] = "authors"
 
     keep_ratio: Ratio = 1 / 9

@@ -1,6 +1,7 @@
 """IDPruner: importance against similarity to what is already kept (maximal marginal relevance).
 
-Released with AngelSlim, function `idpruner`; there importance comes from a trained selector.
+Tan et al., arXiv:2602.13315. Released with Tencent's AngelSlim, function `idpruner`; there
+importance comes from a trained selector.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ class IDPruner(VisualMethod):
 
     name: ClassVar[str] = "idpruner"
     signal: ClassVar[str] = "importance less similarity to what is kept"
-    paper: ClassVar[str] = "IDPruner, in Tencent's AngelSlim"
+    paper: ClassVar[str] = "Tan et al., arXiv:2602.13315"
     training: ClassVar[str] = "a selector; class attention stands for its scores"
     parity: ClassVar[Parity] = "authors"
 

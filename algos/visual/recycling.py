@@ -1,6 +1,6 @@
 """Recycling: tokens that are dropped become one token for each cell of the image.
 
-VFlowOpt, ICCV 2025, arXiv:2508.05211.
+Yang et al. (VFlowOpt), ICCV 2025, arXiv:2508.05211.
 """
 
 from __future__ import annotations

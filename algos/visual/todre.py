@@ -1,6 +1,6 @@
 """ToDRE, stage 1: from the token the class token looks at most, always the least similar next.
 
-arXiv:2505.18757, second version: max-sum diversification.
+Li et al., arXiv:2505.18757, second version: max-sum diversification.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class ToDREDiversity(VisualMethod):
 
     name: ClassVar[str] = "todre-diversity"
     signal: ClassVar[str] = "sum of similarities to the tokens kept"
-    paper: ClassVar[str] = "ToDRE, arXiv:2505.18757"
+    paper: ClassVar[str] = "Li et al., arXiv:2505.18757"
     parity: ClassVar[Parity] = "description"
 
     keep_ratio: Ratio = 0.1

@@ -1,6 +1,6 @@
 """VFlowOpt: attention of the queries that matter plus the entropy of a patch; the rest recycled.
 
-ICCV 2025, arXiv:2508.05211.
+Yang et al., ICCV 2025, arXiv:2508.05211.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class VFlowOpt(VisualMethod):
 
     name: ClassVar[str] = "vflowopt"
     signal: ClassVar[str] = "attention from attended queries; entropy of a patch's grey levels"
-    paper: ClassVar[str] = "VFlowOpt, ICCV 2025, arXiv:2508.05211"
+    paper: ClassVar[str] = "Yang et al., ICCV 2025, arXiv:2508.05211"
     training: ClassVar[str] = "Bayesian optimisation of its parameters; the paper's values are used"
     parity: ClassVar[Parity] = "authors"
     trace_kind: ClassVar[str] = "merge map"

@@ -1,4 +1,6 @@
-"""ARMOR: a 2:4 core between two block-diagonal matrices.  Liu et al. 2025, arXiv:2510.05528.
+"""ARMOR: a 2:4 core between two block-diagonal matrices.
+
+Liu et al., ICLR 2026, arXiv:2510.05528.
 
 A matrix W, normalised by columns, then by rows, becomes A (C o M) B: C dense values, M a 2:4 mask,
 A and B block-diagonal. The loss is sum_ij h_j (W - A (C o M) B)_ij^2, h_j the squared norm of
@@ -147,7 +149,7 @@ class Armor(WeightMethod):
 
     name: ClassVar[str] = "armor"
     signal: ClassVar[str] = "squared normalised weight times squared norm of its input"
-    paper: ClassVar[str] = "Liu et al. 2025, arXiv:2510.05528"
+    paper: ClassVar[str] = "Liu et al., ICLR 2026, arXiv:2510.05528"
     granularity: ClassVar[str] = "N:M weights"
     trace_kind: ClassVar[str] = "weights, N:M"
     training: ClassVar[str] = "calibration samples"

@@ -1,6 +1,6 @@
 """D-Pruner: weights that matter in general and to a domain.
 
-Zhang et al., NAACL 2024 findings, arXiv:2405.06275.
+Zhang et al., NAACL findings 2024, arXiv:2405.06275.
 """
 
 from __future__ import annotations
