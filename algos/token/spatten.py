@@ -12,7 +12,8 @@ from pydantic import Field
 from algos.base import AttentionOutcome, Fraction, Parity, Precision
 from algos.quant.progressive import at_precision, progressive_probability
 from algos.selection import check_finite, probability_codes
-from algos.token.cascade import CascadeMethod, CascadeState
+from algos.token.cascade import CascadeMethod
+from algos.token.cascade_state import CascadeState
 from workloads.step import AttentionStep
 
 if TYPE_CHECKING:
@@ -65,13 +66,19 @@ class SpAtten(CascadeMethod):
         return probability_codes(probability)
 
     def accumulate(
-        self, step: AttentionStep, outcome: AttentionOutcome, state: CascadeState
-    ) -> None:
+        self,
+        layer: int,
+        outcome: AttentionOutcome,
+        tokens: Tensor,
+        heads: Tensor,
+        state: CascadeState,
+    ) -> tuple[Tensor, Tensor]:
         """Add the layer's probabilities and outputs (section III-A, III-B; Algorithm 1)."""
-        state.token_importance = state.token_importance + received(outcome.probability)
-        state.head_importance = state.head_importance + magnitude(outcome.output)
-        check_finite(state.token_importance, "token", step.layer)
-        check_finite(state.head_importance, "head", step.layer)
+        tokens = tokens + received(outcome.probability)
+        heads = heads + magnitude(outcome.output)
+        check_finite(tokens, "token", layer)
+        check_finite(heads, "head", layer)
+        return tokens, heads
 
 
 def received(probability: Tensor) -> Tensor:
