@@ -1,8 +1,9 @@
 """Cascade pruning: what SpAtten and its random control share.
 
 Tokens, heads and, inside each head, V rows are selected by top-k on 12-bit numbers; a token or a
-head that is dropped is gone from every following layer. Which numbers decide is the subclass's
-business. SpAtten, HPCA 2021, section III and the schedules of its evaluation methodology.
+head that is dropped is gone from every following layer and, in a decoder, from those layers of
+every following step. Which numbers decide is the subclass's business. SpAtten, HPCA 2021, section
+III and the schedules of its evaluation methodology.
 """
 
 from __future__ import annotations
@@ -53,7 +54,8 @@ class CascadeMethod(Method):
     """V rows that each query of each head uses."""
     ratio_of: Literal["input", "layer"] = "input"
     """What the token and head ratios are a share of: the unpruned count, as in the released
-    traces, or the count of the layer before, which compounds, as the paper's formula reads."""
+    traces, which grows with every generated token, or the count of the layer before, which
+    compounds, as the paper's formula reads."""
 
     def model_post_init(self, context: Any) -> None:
         """Check that each average and end allow a start of at most 1."""

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 class RandomPruning(CascadeMethod):
     """Drop as many tokens, heads and V rows as SpAtten does, drawn at random.
 
-    Each sequence has its own seeded generator. There is no progressive quantisation.
+    Each sequence has its own seeded generator. There is no progressive quantisation. In a decoder
+    the counts of the prompt are equal; later each method's may fall short of the target by a few
+    tokens, for what a layer has lost is lost to those behind it.
     """
 
     name: ClassVar[str] = "random"

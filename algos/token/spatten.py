@@ -24,10 +24,17 @@ class SpAtten(CascadeMethod):
     """Drop the tokens that received least attention and the heads that put out least.
 
     Token importance is the attention probability a token received, head importance the absolute
-    attention output, both summed over all layers so far and never reset. No token is protected:
-    CLS and separators compete like any other. Differs from the paper: the model is not
-    fine-tuned; progressive quantisation, which the paper uses for GPT-2 only, is on by default;
-    probabilities and outputs stay in float, only Q, K and V are in fixed point.
+    attention output, both summed over all layers and decoding steps so far and never reset. What is
+    dropped before a layer is gone from it and those behind it, in this and every later step, so a
+    decoder's layer may hold fewer tokens than its ratio of those seen. In an encoder no token is
+    protected: CLS and separators compete like any other. In a decoder the latest token, whose
+    output predicts the next one, goes through all layers of its step, and competes from then on.
+
+    Differs from the paper: the model is not fine-tuned; progressive quantisation, which the paper
+    uses for GPT-2 only, is on by default; probabilities and outputs stay in float, only Q, K and V
+    are in fixed point; in a decoder, tokens leave between the layers of the prompt as in an
+    encoder, while the released traces of GPT-2 drop the first ones after it. That the latest token
+    is protected is our reading: the layers' last row is the result.
 
     The default ratios keep a Spearman correlation of 0.905 with the dense similarities of MiniLM on
     the sentences of `workloads.tasks`; random pruning of the same budget keeps 0.667.
