@@ -37,7 +37,10 @@ class SpAtten(CascadeMethod):
     is protected is our reading: the layers' last row is the result.
 
     The default ratios keep a Spearman correlation of 0.905 with the dense similarities of MiniLM on
-    the sentences of `workloads.tasks`; random pruning of the same budget keeps 0.667.
+    the sentences of `workloads.tasks`; random pruning of the same budget keeps 0.667. In a decoder
+    the sums favour early tokens, which more queries see: with `token_keep_ratio` 0.5, all heads
+    and all V rows the loss of the tiny decoder is 1.893 nats a byte; with random tokens it is
+    1.007, unpruned 0.853.
     """
 
     name: ClassVar[str] = "spatten"
