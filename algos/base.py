@@ -71,6 +71,7 @@ class Batch:
     generators: tuple[Generator, ...]  # one a sequence: its randomness ignores its neighbours
     layout: Layout = Layout()
     calibration: Any = None  # what `Method.calibrate` returned
+    decodes: bool = False  # the output of the last token predicts what follows it
 
     @property
     def size(self) -> int:

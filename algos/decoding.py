@@ -10,7 +10,7 @@ import numpy as np
 
 from algos.base import Calibration, Layout, Method
 from algos.emit import Emitter
-from algos.harness import Progress, build_trace, make_batch, running
+from algos.harness import Progress, build_trace, layer_runner, make_batch, running
 from algos.static.facts import StaticFacts
 from workloads.capture import Recorder, attached
 from workloads.errors import InputError
@@ -110,8 +110,8 @@ def run_decoder(
 
     _check(loaded, groups, seed)
     emitter = Emitter(loaded.shape, record_scores=record_scores, facts=facts)
-    # what comes back differs from text to text, so that texts cannot run together
-    size = 1 if getattr(method, "revives", False) else BATCH_SIZE
+    # where layers hold unequal numbers of tokens of each text, texts cannot run together
+    size = 1 if layer_runner(method, cached=True).alone else BATCH_SIZE
     run = _Run(method, loaded, seed, facts, calibration, emitter)
     count, first = sum(len(texts.following) for texts in groups), 0
     nats, predicted = [], []
@@ -169,6 +169,7 @@ class _Run:
             self._seed,
             layout=texts.layout,
             calibration=self._calibration,
+            decodes=True,
         )
         self._emitter.batch(numbers, texts.tokens_dense or tokens, tokens, following.shape[1] - 1)
         with running(

@@ -32,6 +32,7 @@ class LayerRecord:
     decision: Decision
     merged: int = 0  # tokens that went into others before the layer
     revived: int = 0  # tokens that came back before the layer
+    evicted: int = 0  # tokens that left the layer's cache before this step
     bypassed: Tensor | None = None  # (batch, token) ids of those that skip the layer
 
 
@@ -46,7 +47,7 @@ class Emitter:
         self._record_scores = record_scores
         self.products = Products(self.rows, shape, facts)
         self._facts = facts  # what was pruned before the model ran; None: nothing was
-        self.revives = False  # dropped tokens may come back
+        self.kv_policy = "full"  # which tokens a layer's cache may hold
         self._shortened = 0  # tokens that were taken from the prompts before the model ran
 
     def batch(
@@ -127,7 +128,8 @@ class Emitter:
             v_lsb_bits=precision.v_lsb_bits,
             recomputed=_spread(recomputed.sum(1), alive),
             head_importance=head_importance,
-            kv_policy="revive" if self.revives else "full",
+            kv_policy=self.kv_policy,
+            keys_evicted=np.where(alive, record.evicted, 0),
             keys_revived=np.where(alive, record.revived, 0),
             key_ids=Lists.of_rows(ids).spread(alive),
             value_ids=Lists.of_mask(ids, used).spread(alive),

@@ -18,6 +18,8 @@ from algos.layer_runner import LayerRunner
 from algos.routing import watched_routers
 from algos.static.facts import StaticFacts
 from algos.token.base import TokenMethod
+from algos.token.cascade import CascadeMethod
+from algos.token.cascading import CascadingRunner
 from algos.token.modules import watched_modules
 from algos.token.reviving import RevivingRunner
 from workloads.capture import attached, find_blocks
@@ -196,9 +198,8 @@ def running(
         if isinstance(method, CacheMethod):
             handler = CacheRunner(method, batch, sequences, emitter)
         else:
-            revives = cached and isinstance(method, TokenMethod) and method.revives
-            emitter.revives = revives
-            kind = RevivingRunner if revives else LayerRunner
+            kind = layer_runner(method, cached=cached)
+            emitter.kv_policy = kind.kv_policy
             handler = kind(method, batch, sequences, emitter, facts=facts, cached=cached)
             last = find_blocks(model)[-1]
             undo.callback(last.register_forward_hook(handler.leave_last).remove)
@@ -207,6 +208,20 @@ def running(
         if isinstance(method, TokenMethod) and method.wants_modules:
             handler.modules = undo.enter_context(watched_modules(model))
         yield undo.enter_context(attached(model, handler))
+
+
+def layer_runner(method: Method, *, cached: bool) -> type[LayerRunner]:
+    """Return what applies the decisions of a method that acts on layers.
+
+    Args:
+        method: any but one of the cache.
+        cached: the model decodes.
+    """
+    if cached and isinstance(method, CascadeMethod):
+        return CascadingRunner
+    if cached and isinstance(method, TokenMethod) and method.revives:
+        return RevivingRunner
+    return LayerRunner
 
 
 def _mix(seed: int, sequence: int) -> int:

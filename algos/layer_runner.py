@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from algos.base import Batch, Decision, Method
 from algos.emit import Emitter, LayerRecord
@@ -33,6 +33,9 @@ class LayerRunner:
         cached: keep the K and V of each layer for the tokens that follow, as a decoder does.
     """
 
+    alone: ClassVar[bool] = False  # only one sequence at a time
+    kv_policy: ClassVar[str] = "full"  # of the trace
+
     def __init__(
         self,
         method: Method,
@@ -54,7 +57,7 @@ class LayerRunner:
         self._before: Seen | None = None
         self._parked: LayerInput | None = None  # tokens that skip the running block
         self._running: Any = None  # (batch, token) ids of the tokens in the running block
-        self._merged = self._revived = 0
+        self._merged = self._revived = self._evicted = 0
         self._caches: dict[int, LayerCache] | None = {} if cached else None
         self.modules: Modules = {}  # of the block that ran last, where the method wants them
 
@@ -145,6 +148,7 @@ class LayerRunner:
                 decision=self._decision,
                 merged=self._merged,
                 revived=self._revived,
+                evicted=self._evicted,
                 bypassed=None if self._parked is None else self._parked.token_ids,
             )
         )
@@ -170,12 +174,16 @@ class LayerRunner:
         ids = step.query_ids[:, None].expand(-1, step.key.shape[1], -1)
         cache = LayerCache(key=step.key, value=step.value, ids=ids)
         if step.step:
-            cache = self._caches[step.layer].append(step.key, step.value, ids)
+            cache = self._left(self._caches[step.layer].append(step.key, step.value, ids))
             step = replace(
                 step, key=cache.key, value=cache.value, key_ids=cache.ids[:, 0], mask=None
             )
         self._caches[step.layer] = cache
         return step
+
+    def _left(self, cache: LayerCache) -> LayerCache:
+        """Return what a layer's cache holds in a later step, its new tokens included: all."""
+        return cache
 
     def _all_heads(self, x: Tensor, heads: Tensor) -> Tensor:
         if x.shape[1] == self._batch.shape.heads:

@@ -1,8 +1,9 @@
 """Methods that drop, merge or bypass tokens between two blocks of a model.
 
 In a decoder or a vision-language model this happens in the prefill: a later step attends to what
-each layer has left. Only a method that revives is asked again, see `algos.token.reviving`. The
-tokens kept must include the class token of an encoder with one, and the last token of a prompt.
+each layer has left. Only a method that revives is asked again, see `algos.token.reviving`; cascade
+pruning, which decides anew in every step, has a base of its own, `algos.token.cascade`. The tokens
+kept must include the class token of an encoder with one, and the last token of a prompt.
 """
 
 from __future__ import annotations

@@ -1,14 +1,14 @@
 """Cascade pruning: what SpAtten and its random control share.
 
 Tokens, heads and, inside each head, V rows are selected by top-k on 12-bit numbers; a token or a
-head that is dropped is gone from every following layer. Which numbers decide is the subclass's
-business. SpAtten, HPCA 2021, section III and the schedules of its evaluation methodology.
+head that is dropped is gone from every following layer and, in a decoder, from those layers of
+every following step. Which numbers decide is the subclass's business. SpAtten, HPCA 2021, section
+III and the schedules of its evaluation methodology.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from algos.base import (
@@ -22,23 +22,12 @@ from algos.base import (
     Selection,
     WorkloadKind,
 )
-from algos.selection import importance_codes, keep_count, keep_ratios, kept_ids, top_mask
+from algos.selection import keep_count, keep_ratios, top_mask
+from algos.token.cascade_state import CascadeState, select
 from workloads.step import AttentionStep
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-
-@dataclass
-class CascadeState:
-    """What one batch has accumulated so far, for the tokens and heads that are alive."""
-
-    token_ratios: tuple[float, ...]  # kept of what enters each layer
-    head_ratios: tuple[float, ...]
-    heads_dense: int
-    generators: tuple[Generator, ...]
-    token_importance: Tensor  # (batch, token)
-    head_importance: Tensor  # (batch, head)
+    from torch import Tensor
 
 
 class CascadeMethod(Method):
@@ -46,7 +35,7 @@ class CascadeMethod(Method):
 
     granularity: ClassVar[str] = "token; head; V row"
     trace_kind: ClassVar[str] = "token mask"
-    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences",)
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "questions")
 
     token_keep_ratio: Ratio = 0.85
     """Tokens kept, averaged over the layers that are pruned."""
@@ -65,7 +54,8 @@ class CascadeMethod(Method):
     """V rows that each query of each head uses."""
     ratio_of: Literal["input", "layer"] = "input"
     """What the token and head ratios are a share of: the unpruned count, as in the released
-    traces, or the count of the layer before, which compounds, as the paper's formula reads."""
+    traces, which grows with every generated token, or the count of the layer before, which
+    compounds, as the paper's formula reads."""
 
     def model_post_init(self, context: Any) -> None:
         """Check that each average and end allow a start of at most 1."""
@@ -88,9 +78,22 @@ class CascadeMethod(Method):
 
     @abstractmethod
     def accumulate(
-        self, step: AttentionStep, outcome: AttentionOutcome, state: CascadeState
-    ) -> None:
-        """Add this layer to the importances in `state`."""
+        self,
+        layer: int,
+        outcome: AttentionOutcome,
+        tokens: Tensor,
+        heads: Tensor,
+        state: CascadeState,
+    ) -> tuple[Tensor, Tensor]:
+        """Return the importances of tokens (batch, key) and heads (batch, head) after a layer.
+
+        Args:
+            layer: its number.
+            outcome: what it computed of the tokens and heads that are alive.
+            tokens: (batch, key) their importances before it.
+            heads: (batch, head).
+            state: of the batch.
+        """
 
     def begin(self, batch: Batch) -> CascadeState:
         """Return a state with no importance yet and the schedule of this model's layers."""
@@ -104,10 +107,11 @@ class CascadeMethod(Method):
             head_ratios=keep_ratios(
                 layers, self.head_keep_ratio, self._end("head"), self.head_unpruned_fraction
             ),
-            heads_dense=batch.shape.heads,
             generators=batch.generators,
+            guarded=int(batch.decodes),
             token_importance=torch.zeros(batch.size, batch.tokens),
             head_importance=torch.zeros(batch.size, batch.shape.heads),
+            heads=torch.arange(batch.shape.heads).expand(batch.size, -1),
         )
 
     def attend(self, step: AttentionStep, state: CascadeState) -> AttentionOutcome:
@@ -137,26 +141,41 @@ class CascadeMethod(Method):
     def after_layer(
         self, step: AttentionStep, outcome: AttentionOutcome, state: CascadeState
     ) -> Decision:
-        """Select the tokens and heads of the next layer; after the last one nothing."""
-        self.accumulate(step, outcome, state)
-        tokens, heads = state.token_importance, state.head_importance
+        """Select the tokens and heads of the next layer; after the last one nothing.
+
+        `kept_tokens` are ordinals of the layer's keys: in a later step those of its cache.
+        """
+        state.enter(step)
+        ids, heads = step.key_ids, state.heads
+        of_tokens, of_heads = self.accumulate(
+            step.layer,
+            outcome,
+            state.token_importance.gather(1, ids),
+            state.head_importance.gather(1, heads),
+            state,
+        )
+        state.token_importance.scatter_(1, ids, of_tokens)
+        state.head_importance.scatter_(1, heads, of_heads)
         chosen: list[Selection] = []
         kept_tokens = kept_heads = None
         following = step.layer + 1
         if following < len(state.token_ratios):
-            keep = self._count(state.token_ratios[following], tokens.shape[1], step.tokens_dense)
-            kept_tokens = _select("token", tokens, keep, chosen)
-            keep = self._count(state.head_ratios[following], heads.shape[1], state.heads_dense)
-            kept_heads = _select("head", heads, keep, chosen)
-        if kept_tokens is not None:
-            state.token_importance = tokens.gather(1, kept_tokens)
-        if kept_heads is not None:
-            state.head_importance = heads.gather(1, kept_heads)
+            keep = self._count(state.token_ratios[following], ids.shape[1], step.tokens_dense)
+            may = state.tokens_that_may(step)
+            kept_tokens = select("token", of_tokens, may, keep, chosen, state.guarded)
+            dense = state.head_importance.shape[1]
+            keep = self._count(state.head_ratios[following], heads.shape[1], dense)
+            kept_heads = select("head", of_heads, state.heads_that_may(step.layer), keep, chosen)
+            state.tokens_left[following] = (
+                ids if kept_tokens is None else ids.gather(1, kept_tokens)
+            )
+            state.heads = heads if kept_heads is None else heads.gather(1, kept_heads)
+            state.heads_left[following] = state.heads
         return Decision(
             kept_tokens=kept_tokens,
             kept_heads=kept_heads,
-            token_importance=tokens,
-            head_importance=heads,
+            token_importance=of_tokens,
+            head_importance=of_heads,
             selections=tuple(chosen),
         )
 
@@ -166,13 +185,4 @@ class CascadeMethod(Method):
         return max(2 * average - 1, average * 2 / 3) if end is None else end
 
     def _count(self, ratio: float, alive: int, dense: int) -> int:
-        return min(alive, keep_count(ratio, dense if self.ratio_of == "input" else alive))
-
-
-def _select(kind: str, importance: Tensor, keep: int, chosen: list[Selection]) -> Tensor | None:
-    """Return the ordinals kept and note the selection; None if there is nothing to select."""
-    if keep == importance.shape[1]:
-        return None
-    codes = importance_codes(importance)
-    chosen.append(Selection(kind=kind, codes=codes[:, None, None], k=keep, per_head=False))
-    return kept_ids(top_mask(codes, keep))
+        return keep_count(ratio, dense if self.ratio_of == "input" else alive)

@@ -9,7 +9,8 @@ from pydantic import Field
 from algos.base import AttentionOutcome, Parity, Precision
 from algos.quant.progressive import at_precision
 from algos.selection import CODE_MAX, check_finite
-from algos.token.cascade import CascadeMethod, CascadeState
+from algos.token.cascade import CascadeMethod
+from algos.token.cascade_state import CascadeState
 from workloads.attention import attention_probability
 from workloads.step import AttentionStep
 
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 class RandomPruning(CascadeMethod):
     """Drop as many tokens, heads and V rows as SpAtten does, drawn at random.
 
-    Each sequence has its own seeded generator. There is no progressive quantisation.
+    Each sequence has its own seeded generator. There is no progressive quantisation. In a decoder
+    the counts of the prompt are equal; later each method's may fall short of the target by a few
+    tokens, for what a layer has lost is lost to those behind it.
     """
 
     name: ClassVar[str] = "random"
@@ -40,16 +43,22 @@ class RandomPruning(CascadeMethod):
         return probability, None, value, precision
 
     def value_codes(self, probability: Tensor, state: CascadeState) -> Tensor:
-        """Draw a 12-bit number for each probability."""
-        return _draw(probability.shape[1:], state.generators, CODE_MAX + 1).int()
+        """Draw a 12-bit number for each probability; what a row cannot see comes last, with 0."""
+        drawn = _draw(probability.shape[1:], state.generators, CODE_MAX + 1).int()
+        return drawn.masked_fill(probability == 0, 0)
 
     def accumulate(
-        self, step: AttentionStep, outcome: AttentionOutcome, state: CascadeState
-    ) -> None:
+        self,
+        layer: int,
+        outcome: AttentionOutcome,
+        tokens: Tensor,
+        heads: Tensor,
+        state: CascadeState,
+    ) -> tuple[Tensor, Tensor]:
         """Replace the importances by new random numbers."""
-        check_finite(outcome.output.sum((2, 3)), "head", step.layer)
-        state.token_importance = _draw(state.token_importance.shape[1:], state.generators, None)
-        state.head_importance = _draw(state.head_importance.shape[1:], state.generators, None)
+        check_finite(outcome.output.sum((2, 3)), "head", layer)
+        fresh = _draw(tokens.shape[1:], state.generators, None)
+        return fresh, _draw(heads.shape[1:], state.generators, None)
 
 
 def _draw(shape: Any, generators: tuple[Generator, ...], bound: int | None) -> Tensor:

@@ -8,7 +8,7 @@ beside the new token, and its K and V enter the layer's cache (LazyLLM, arXiv:24
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from algos.kv.cache import LayerCache
 from algos.layer_runner import LayerRunner
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 class RevivingRunner(LayerRunner):
     """The handler of one sequence: what comes back differs from sequence to sequence."""
+
+    alone: ClassVar[bool] = True
+    kv_policy: ClassVar[str] = "revive"
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         super().__init__(*arguments, **options)

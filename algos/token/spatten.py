@@ -12,7 +12,8 @@ from pydantic import Field
 from algos.base import AttentionOutcome, Fraction, Parity, Precision
 from algos.quant.progressive import at_precision, progressive_probability
 from algos.selection import check_finite, probability_codes
-from algos.token.cascade import CascadeMethod, CascadeState
+from algos.token.cascade import CascadeMethod
+from algos.token.cascade_state import CascadeState
 from workloads.step import AttentionStep
 
 if TYPE_CHECKING:
@@ -23,13 +24,23 @@ class SpAtten(CascadeMethod):
     """Drop the tokens that received least attention and the heads that put out least.
 
     Token importance is the attention probability a token received, head importance the absolute
-    attention output, both summed over all layers so far and never reset. No token is protected:
-    CLS and separators compete like any other. Differs from the paper: the model is not
-    fine-tuned; progressive quantisation, which the paper uses for GPT-2 only, is on by default;
-    probabilities and outputs stay in float, only Q, K and V are in fixed point.
+    attention output, both summed over all layers and decoding steps so far and never reset. What is
+    dropped before a layer is gone from it and those behind it, in this and every later step, so a
+    decoder's layer may hold fewer tokens than its ratio of those seen. In an encoder no token is
+    protected: CLS and separators compete like any other. In a decoder the latest token, whose
+    output predicts the next one, goes through all layers of its step, and competes from then on.
+
+    Differs from the paper: the model is not fine-tuned; progressive quantisation, which the paper
+    uses for GPT-2 only, is on by default; probabilities and outputs stay in float, only Q, K and V
+    are in fixed point; in a decoder, tokens leave between the layers of the prompt as in an
+    encoder, while the released traces of GPT-2 drop the first ones after it. That the latest token
+    is protected is our reading: the layers' last row is the result.
 
     The default ratios keep a Spearman correlation of 0.905 with the dense similarities of MiniLM on
-    the sentences of `workloads.tasks`; random pruning of the same budget keeps 0.667.
+    the sentences of `workloads.tasks`; random pruning of the same budget keeps 0.667. In a decoder
+    the sums favour early tokens, which more queries see: with `token_keep_ratio` 0.5, all heads
+    and all V rows the loss of the tiny decoder is 1.893 nats a byte; with random tokens it is
+    1.007, unpruned 0.853.
     """
 
     name: ClassVar[str] = "spatten"
@@ -65,13 +76,19 @@ class SpAtten(CascadeMethod):
         return probability_codes(probability)
 
     def accumulate(
-        self, step: AttentionStep, outcome: AttentionOutcome, state: CascadeState
-    ) -> None:
+        self,
+        layer: int,
+        outcome: AttentionOutcome,
+        tokens: Tensor,
+        heads: Tensor,
+        state: CascadeState,
+    ) -> tuple[Tensor, Tensor]:
         """Add the layer's probabilities and outputs (section III-A, III-B)."""
-        state.token_importance = state.token_importance + received(outcome.probability)
-        state.head_importance = state.head_importance + magnitude(outcome.output)
-        check_finite(state.token_importance, "token", step.layer)
-        check_finite(state.head_importance, "head", step.layer)
+        tokens = tokens + received(outcome.probability)
+        heads = heads + magnitude(outcome.output)
+        check_finite(tokens, "token", layer)
+        check_finite(heads, "head", layer)
+        return tokens, heads
 
 
 def received(probability: Tensor) -> Tensor:

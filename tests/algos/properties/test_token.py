@@ -52,7 +52,8 @@ def computed(trace: Trace, layer: int) -> list[list[int]]:
 
 def prunable(name: str, kind: str, tokens: int) -> range:
     """Return the tokens that a method may drop."""
-    if name == "lazy-llm":
+    cascades = issubclass(METHODS[name], CascadeMethod) and kind != "sentences"
+    if name == "lazy-llm" or cascades:
         return range(tokens - 1)
     if name == "ftp":
         return range(1, tokens - 1)

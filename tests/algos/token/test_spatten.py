@@ -24,9 +24,9 @@ SHAPE = ModelShape(
 )
 
 
-def hand_step(layer: int, tokens: int) -> AttentionStep:
-    empty = torch.zeros(1, 2, tokens, 1)
-    ids = torch.arange(tokens).unsqueeze(0)
+def hand_step(layer: int, tokens: list[int]) -> AttentionStep:
+    empty = torch.zeros(1, 2, len(tokens), 1)
+    ids = torch.tensor([tokens])
     return AttentionStep(
         layer=layer,
         step=0,
@@ -42,11 +42,11 @@ def hand_step(layer: int, tokens: int) -> AttentionStep:
 
 
 def hand_outcome(probability: list[list[float]], output: list[float]) -> AttentionOutcome:
-    """Both heads see the same probabilities; a head puts out one number for every query."""
+    """All heads see the same probabilities; a head puts out one number for every query."""
     p = torch.tensor(probability)
     return AttentionOutcome(
-        output=torch.tensor(output).view(1, 2, 1, 1).expand(1, 2, len(p), 1),
-        probability=p.expand(1, 2, -1, -1),
+        output=torch.tensor(output).view(1, -1, 1, 1).expand(-1, -1, len(p), 1),
+        probability=p.expand(1, len(output), -1, -1),
         precision=Precision(q_bits=12, k_bits=12, v_bits=12),
     )
 
@@ -58,7 +58,7 @@ def test_importance_and_selection_by_hand() -> None:
         [[0.5, 0.25, 0.0, 0.25], [0.5, 0.0, 0.25, 0.25], [1, 0, 0, 0], [0, 0.25, 0.25, 0.5]],
         [-1.0, 0.5],
     )
-    decision = method.after_layer(hand_step(0, 4), first, state)
+    decision = method.after_layer(hand_step(0, [0, 1, 2, 3]), first, state)
     # two heads, summed over queries: 2 * (2, 0.5, 0.5, 1); the tie of 1 and 2 goes to 1
     assert decision.token_importance.tolist() == [[4, 1, 1, 2]]
     assert decision.head_importance.tolist() == [[4, 2]]
@@ -75,14 +75,14 @@ def test_importance_and_selection_by_hand() -> None:
         probability=torch.tensor([[[[0.0, 1.0, 0.0]] * 3]]),
         precision=first.precision,
     )
-    decision = method.after_layer(hand_step(1, 3), second, state)
+    decision = method.after_layer(hand_step(1, [0, 1, 3]), second, state)
     # (4, 1, 2) + (0, 3, 0): a tie of 0 and 1, and 0.25 * 4 = 1 token is left
     assert decision.token_importance.tolist() == [[4, 4, 2]]
     assert decision.head_importance.tolist() == [[13]]
     assert decision.kept_tokens.tolist() == [[0]]
     assert decision.kept_heads is None  # one head cannot become fewer
 
-    last = method.after_layer(hand_step(2, 1), hand_outcome([[1.0]], [1.0, 1.0]), state)
+    last = method.after_layer(hand_step(2, [0]), hand_outcome([[1.0]], [1.0]), state)
     assert last.kept_tokens is None
     assert last.selections == ()
 
