@@ -338,6 +338,43 @@ def compare(
 
 
 @command
+def sweep(
+    file: Annotated[Path, typer.Argument(metavar="SWEEP.toml", help="Axes and objectives.")],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Default: runs/NAME of the file.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes; default: one a core.")] = None,
+    dask: Annotated[
+        str | None,
+        typer.Option(metavar="tcp://HOST:PORT", help="Use the workers of this Dask scheduler."),
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the sweep that the folder holds.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Run again what failed (with --resume).")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Run more than a million points.")] = False,
+    json: Json = False,
+    no_report: Annotated[bool, typer.Option("--no-report", help="Skip the HTML report.")] = False,
+) -> None:
+    """Run a design-space sweep: every point once, none lost, a Pareto front at the end."""
+    from reports.sweeping import command as sweeping
+
+    sweeping.command(
+        file,
+        out or Path("runs") / file.stem,
+        jobs=jobs,
+        dask=dask,
+        resume=resume,
+        retry_failed=retry_failed,
+        large=yes,
+        report=not no_report,
+        as_json=json,
+    )
+
+
+@command
 def attention(
     model: Annotated[
         str, typer.Option(metavar="tiny-decoder|tiny-moe|tiny-vit|tiny-vlm", help="Which model.")

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from workloads.config import Config, parse_settings
+from workloads.config import Config, nearest_field, parse_settings
 from workloads.errors import InputError
 
 
@@ -48,18 +47,6 @@ def shared(settings: Mapping[str, Any], config: Config) -> dict[str, Any]:
     return {name: value for name, value in settings.items() if config.has_field(name)}
 
 
-def field_names(config: Config, prefix: str = "") -> list[str]:
-    """Return the dotted names of all fields that hold a value."""
-    names = []
-    for name in type(config).model_fields:
-        value = getattr(config, name)
-        if isinstance(value, Config):
-            names += field_names(value, f"{prefix}{name}.")
-        else:
-            names.append(prefix + name)
-    return names
-
-
 def field_docs(config: Config, prefix: str = "") -> dict[str, str]:
     """Return what each field means, by dotted name."""
     docs = {}
@@ -73,11 +60,8 @@ def field_docs(config: Config, prefix: str = "") -> dict[str, str]:
 
 
 def _unknown(name: str, configs: dict[str, Config]) -> str:
-    valid = [field for config in configs.values() for field in field_names(config)]
-    near = get_close_matches(name, valid, n=1) or [
-        field for field in valid if field.rpartition(".")[2] == name
-    ]
-    hint = f" (did you mean {near[0]!r}?)" if near else ""
+    near = nearest_field(name, configs.values())
+    hint = f" (did you mean {near!r}?)" if near else ""
     owners = " or ".join(
         f"{kind} {getattr(config, 'name', type(config).__name__)}"
         for kind, config in configs.items()

@@ -18,6 +18,7 @@ INTERNAL: dict[str, tuple[str, ...]] = {
     "algos": ("workloads",),
     "sim": (
         "workloads.trace",
+        "workloads.trace_part",
         "workloads.packed",
         "workloads.shapes",
         "workloads.errors",
@@ -59,6 +60,10 @@ EXTERNAL: dict[str, tuple[str, ...]] = {
     "cocotb_tools": ("rtl.build",),
     "simpy": ("sim", "reports"),
     "numba": ("sim", "reports"),
+    "distributed": ("sim.sweep.cluster",),
+    "optuna": ("sim.sweep",),
+    "moocore": ("sim.sweep",),
+    "bokeh": ("reports.sweeping",),
     "tests": (),
 }
 

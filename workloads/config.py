@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Self
 
@@ -54,6 +54,25 @@ class Config(BaseModel):
             return False
         value = getattr(self, name)
         return not rest or (isinstance(value, Config) and value.has_field(rest))
+
+    def field_names(self, prefix: str = "") -> list[str]:
+        """Return the dotted names of all fields that hold a value."""
+        names = []
+        for name in type(self).model_fields:
+            value = getattr(self, name)
+            if isinstance(value, Config):
+                names += value.field_names(f"{prefix}{name}.")
+            else:
+                names.append(prefix + name)
+        return names
+
+
+def nearest_field(name: str, configs: Iterable[Config]) -> str | None:
+    """Return the field of these configurations that is most like a name that none has."""
+    valid = [field for config in configs for field in config.field_names()]
+    near = get_close_matches(name, valid, n=1)
+    near += [field for field in valid if field.rpartition(".")[2] == name]
+    return near[0] if near else None
 
 
 def unknown_name(what: str, name: str, valid: Mapping[str, Any]) -> str:

@@ -26,7 +26,9 @@ class Uncurl(ExpertMethod):
 
     From the description: the number of experts of each layer falls to what is wanted, once, by
     their use on the task; here on the calibration samples. `keep_ratio` is the share of each
-    layer's experts, rounded down to at least one.
+    layer's experts, rounded down to at least one. The system itself is said to merge experts that
+    the router likes alike and to find counting, which is done here, worse: take this for its
+    budget, not for its accuracy.
     """
 
     name: ClassVar[str] = "uncurl"

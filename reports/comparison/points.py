@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from workloads.errors import InputError
-from workloads.trace import TABLES, Trace
+from workloads.trace import Trace
+from workloads.trace_part import select
 
 if TYPE_CHECKING:
     from algos.base import Method
@@ -48,20 +49,6 @@ def decoding(trace: Trace) -> bool:
     return bool((trace.array("attention", "step") > 0).any())
 
 
-def part(trace: Trace, inputs: int, *, decoded: bool) -> Trace:
-    """Return the first inputs of a trace; `decoded`: only the tokens that follow the prompt."""
-    import pyarrow.compute as pc
-
-    tables = {}
-    for name in TABLES:
-        table = trace.tables[name]
-        wanted = pc.less(table["sequence"], inputs)
-        if decoded and "step" in table.column_names:
-            wanted = pc.and_(wanted, pc.greater(table["step"], 0))
-        tables[name] = table.filter(wanted)
-    return replace(trace, tables=tables)
-
-
 def run_point(source: Any, method: Method, machine: BareMachine) -> dict[str, Any]:
     """Return accuracy and costs of one method.
 
@@ -72,7 +59,7 @@ def run_point(source: Any, method: Method, machine: BareMachine) -> dict[str, An
 
     trace = source.trace(method, _ignore)
     decoded = decoding(trace)
-    work = part(trace, TEXTS, decoded=decoded)
+    work = select(trace, TEXTS, "decode" if decoded else "whole")
     row = simulate(work, machine, 0).row
     return {
         **trace.header.accuracy,

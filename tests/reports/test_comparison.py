@@ -15,11 +15,12 @@ from typer.testing import CliRunner
 from reports.cli import app
 from reports.comparison import job as job_module
 from reports.comparison.job import TABLE, Comparison, compare, points
-from reports.comparison.points import Setting, offered_share, part
+from reports.comparison.points import Setting, offered_share
 from reports.comparison.show import draw, text_table
 from workloads.errors import InputError
 from workloads.shapes import SHAPES
 from workloads.synthetic import shape_trace
+from workloads.trace_part import select
 
 
 def comparison(out: Path, **changed: Any) -> Comparison:
@@ -116,10 +117,10 @@ def test_costs_are_shares_of_the_unpruned_and_reasons_are_told() -> None:
 def test_a_part_of_a_trace_is_its_first_inputs() -> None:
     shape = replace(SHAPES["gpt2-small"], layers=2)
     trace = shape_trace(shape, 20, token_keep=[1.0, 0.5], generate=2, sequences=2)
-    few = part(trace, 1, decoded=True)
+    few = select(trace, 1, "decode")
     assert set(few.array("attention", "sequence")) == {0}
     assert few.array("attention", "step").min() > 0
-    whole = part(trace, 1, decoded=False)
+    whole = select(trace, 1, "whole")
     assert whole.array("attention", "step").min() == 0
     assert offered_share(few) < 1.0
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reports.settings import field_docs, field_names, shared, split_settings
+from reports.settings import field_docs, shared, split_settings
 from workloads.config import Config
 from workloads.errors import InputError
 
@@ -70,7 +70,7 @@ def test_not_a_setting() -> None:
 
 
 def test_fields_and_what_a_control_shares() -> None:
-    assert field_names(BoxConfig()) == ["topk.lanes", "seed"]
+    assert BoxConfig().field_names() == ["topk.lanes", "seed"]
     assert field_docs(BoxConfig())["topk.lanes"] == "items a cycle"
     assert field_docs(PruneConfig())["keep_ratio"] == "kept share"
     assert shared({"seed": "1", "topk.lanes": "2"}, PruneConfig()) == {"seed": "1"}

@@ -1,0 +1,114 @@
+"""Traces for sweeps: methods on models, or traces that are there already."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from reports.catalog import make_method, open_trace
+from reports.console import Phases
+from reports.source import Source, check_claim, make_source
+from sim.sweep.fields import check_fields, names_of
+from workloads.config import unknown_name
+from workloads.errors import InputError
+from workloads.trace_part import select
+
+if TYPE_CHECKING:
+    from algos.base import Method
+    from sim.sweep.point import TraceOrder
+    from sim.sweep.space import Space
+    from workloads.trace import Trace
+
+
+class ModelTraces:
+    """Runs methods on the models of `workloads`; a path in place of a workload is a trace."""
+
+    def check(self, space: Space) -> None:
+        """Check workloads, methods and their fields.
+
+        Raises:
+            InputError: one is unknown, or no method is given.
+        """
+        from workloads.tasks import WORKLOADS
+
+        workloads = names_of(space, "workload")
+        for name in workloads:
+            if not _is_trace(name) and name not in WORKLOADS:
+                raise InputError(unknown_name("workload", name, WORKLOADS))
+        methods = names_of(space, "method")
+        if not methods and not all(_is_trace(name) for name in workloads):
+            raise InputError("method must be given for a workload that is no trace, there is none")
+        check_fields(space, "method", make_method)
+
+    def describe(self, order: TraceOrder) -> dict[str, Any]:
+        """Return what decides the trace."""
+        about = {"inputs": order.inputs, "part": order.part}
+        if _is_trace(order.workload):
+            path = Path(order.workload)
+            return about | {"trace": path.name, "content": _content(path)}
+        method = _method(order)
+        check_claim(method, order.workload)
+        return about | {
+            "workload": order.workload,
+            "method": method.name,
+            "parameters": method.model_dump(mode="json"),
+            "limit": order.limit,
+            "seed": order.seed,
+        }
+
+    def make(self, order: TraceOrder) -> Trace:
+        """Return the trace; a worker keeps the model it has loaded."""
+        if _is_trace(order.workload):
+            trace = open_trace(Path(order.workload))
+        else:
+            source = _source(_Request(order.workload, order.limit, order.seed))
+            trace = source.trace(_method(order), lambda done, of: None)
+        return select(trace, order.inputs, order.part)
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What a source asks of a job."""
+
+    workload: str
+    limit: int | None
+    seed: int
+    sentences: Path | None = None
+
+
+@lru_cache(maxsize=1)
+def _source(request: _Request) -> Source:
+    source = make_source(request)
+    with Phases(visible=False) as phases:
+        source.load(phases)
+    return source
+
+
+def _method(order: TraceOrder) -> Method:
+    if order.method is None:
+        raise InputError(f"method must be given for {order.workload}, there is none")
+    return make_method(order.method).override(dict(order.settings))
+
+
+def _is_trace(workload: str) -> bool:
+    return workload.endswith((".csv", ".trace")) or "/" in workload
+
+
+@lru_cache(maxsize=64)
+def _content(path: Path) -> str:
+    """Return the SHA-256 of a trace's files.
+
+    Raises:
+        InputError: it does not exist.
+    """
+    if not path.exists():
+        raise InputError(f"trace {path} must be a trace folder or a .csv file, it does not exist")
+    files = [path] if path.is_file() else sorted(p for p in path.iterdir() if p.is_file())
+    found = hashlib.sha256()
+    for file in files:
+        found.update(file.name.encode())
+        found.update(file.read_bytes())
+    return found.hexdigest()

@@ -1,0 +1,148 @@
+"""A design space: what is fixed, what varies, what is wanted. From Python or from TOML."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import Field
+
+from sim.sweep.axes import LARGEST, Assignment, Axis, Value, grid, sample, size
+from workloads.config import Config, unknown_name
+from workloads.errors import InputError
+from workloads.trace_part import Part
+
+NAMES = ("workload", "method", "machine", "limit", "seed")
+"""What a point is made of, beside fields of method and machine."""
+
+Direction = Literal["min", "max"]
+_OBJECTIVES: dict[str, Direction] = {"latency_ns": "min", "energy_pj": "min"}
+
+
+class Constraint(Config):
+    """Bounds of a column within which a point is feasible; both ends belong to it."""
+
+    min: float | None = None
+    max: float | None = None
+
+    def model_post_init(self, context: Any) -> None:
+        if self.min is None and self.max is None:
+            raise InputError("a constraint must have min or max, it has neither")
+
+
+class Space(Config):
+    """A sweep: see the fields. `Space.read` takes it from a TOML file.
+
+    Raises:
+        InputError: an axis over nothing known, an objective without a direction, an empty space.
+    """
+
+    title: str = "Design-space sweep"
+    workload: str = "minilm-sentences"
+    """name of a workload, or the path of a trace; then no method is given"""
+    method: str | None = None
+    """pruning method; needed unless the workload is a trace or method is an axis"""
+    machine: str = "spatten"
+    """name of a machine, or the path of its TOML file"""
+    limit: int | None = Field(None, ge=1)
+    """use only the first so many inputs of the workload"""
+    inputs: int | None = Field(None, ge=1)
+    """machines run only the first so many inputs of a trace; its accuracy is of all of them"""
+    part: Part = "whole"
+    """which steps of a trace machines run; decode: the tokens that follow the prompt"""
+    seed: int = Field(0, ge=0)
+    """of everything random: methods, random axes, samples, search"""
+    set: dict[str, Value] = Field(default_factory=dict)
+    """fields with a fixed value: `method.FIELD`, `machine.FIELD`"""
+    axes: dict[str, Axis] = Field(default_factory=dict)
+    """what varies: workload, method, machine, limit, seed, `method.FIELD`, `machine.FIELD`, or
+    any name whose axis says what it sets"""
+    sample: int | None = Field(None, ge=1)
+    """run so many random points instead of all"""
+    objectives: dict[str, Direction] = Field(default_factory=lambda: dict(_OBJECTIVES))
+    """columns of the rows, and which way is better"""
+    constraints: dict[str, Constraint] = Field(default_factory=dict)
+    """columns of the rows, and the bounds of a feasible point"""
+
+    def model_post_init(self, context: Any) -> None:
+        known = dict.fromkeys(NAMES)
+        earlier: set[str] = {*NAMES, *self.set}
+        for name, axis in self.axes.items():
+            for field in axis.fields(name):
+                if field not in known and field.partition(".")[0] not in ("method", "machine"):
+                    raise InputError(unknown_name("axis", field, _with_prefixes(known)))
+            for condition in axis.when:
+                if condition not in earlier:
+                    raise InputError(
+                        f"axis {name} must depend on what stands before it, "
+                        f"when names {condition!r}"
+                    )
+            earlier |= {name, *axis.fields(name)}
+        if not self.objectives:
+            raise InputError("objectives must be at least 1, there is none")
+
+    @classmethod
+    def read(cls, path: Path) -> Space:
+        """Read a TOML file; an axis written as a list is one of values.
+
+        Raises:
+            InputError: it cannot be read, is not TOML, or describes no space.
+        """
+        try:
+            content = tomllib.loads(path.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or "it is not UTF-8"
+            raise InputError(f"sweep file {path} must be readable: {reason}") from error
+        except tomllib.TOMLDecodeError as error:
+            raise InputError(f"sweep file {path} must be TOML: {error}") from error
+        return cls.of(content)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> Space:
+        """Return the space that plain data describe: dicts, lists, numbers, text."""
+        plain = dict(content)
+        if isinstance(axes := plain.get("axes"), Mapping):
+            plain["axes"] = {
+                name: {"values": [*axis]} if isinstance(axis, list | tuple) else axis
+                for name, axis in axes.items()
+            }
+        return cls(**plain)
+
+    @property
+    def fixed(self) -> dict[str, Value]:
+        """Return what does not vary, by the names that conditions use."""
+        names: dict[str, Value] = {name: getattr(self, name) for name in NAMES}
+        return names | self.set
+
+    def assignments(self) -> Iterator[Assignment]:
+        """Yield the points of the grid, or of the sample."""
+        if self.sample is not None:
+            return sample(self.axes, self.fixed, self.seed, self.sample)
+        return grid(self.axes, self.fixed, self.seed)
+
+    def size(self) -> int:
+        """Return how many points `assignments` yields."""
+        total = size(self.axes, self.fixed, self.seed)
+        return total if self.sample is None else min(total, self.sample)
+
+    def check_size(self, *, large: bool) -> int:
+        """Return the number of points.
+
+        Raises:
+            InputError: none, or more than a million and `large` is false.
+        """
+        found = self.size()
+        if found == 0:
+            raise InputError("a space must have at least 1 point, it has none")
+        if found > LARGEST and not large:
+            raise InputError(
+                f"a space must have at most {LARGEST:,} points unless --yes is given, "
+                f"it has {'over ' if found > 100 * LARGEST else ''}{found:,}"
+            )
+        return found
+
+
+def _with_prefixes(names: Mapping[str, None]) -> dict[str, None]:
+    return {**names, "method.FIELD": None, "machine.FIELD": None}
