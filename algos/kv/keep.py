@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from algos.selection import largest
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,13 +58,10 @@ def keep_top(score: Tensor, count: int) -> Tensor:
     Raises:
         InputError: a score is not finite.
     """
-    import torch
-
     if not bool(score.isfinite().all()):
         where = tuple(int(i) for i in (~score.isfinite()).nonzero()[0])
         raise InputError(f"every score must be finite, that at {where} is {score[where].item()}")
-    order = score.argsort(dim=-1, descending=True, stable=True)[..., :count]
-    return torch.zeros_like(score, dtype=torch.bool).scatter(-1, order, True)
+    return largest(score, count)
 
 
 def check_budget(budget: int, sinks: int, recent: int) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from algos.base import Decision, Parity
+from algos.selection import rows_of
 from algos.token.base import Between
 from algos.token.cuts import CutState, EncoderCuts, living, seen
 from algos.token.shared import cosine, cut_layers, staged_counts, with_others
@@ -72,6 +73,5 @@ def transformation(x: Tensor, chosen: Tensor, temperature: float) -> Tensor:
         chosen: (batch, k) indices of the informative tokens.
         temperature: the smaller, the more a token goes to the one most like it.
     """
-    picked = x.gather(1, chosen[:, :, None].expand(-1, -1, x.shape[2]))
-    assigned = (cosine(x, picked) / temperature).softmax(2).mT
+    assigned = (cosine(x, rows_of(x, chosen)) / temperature).softmax(2).mT
     return assigned / assigned.sum(2, keepdim=True)
