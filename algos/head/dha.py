@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import Parity
-from algos.expert.stun import clusters
 from algos.head.base import HeadMethod
+from algos.linkage import clusters
 from algos.selection import keep_count
 from algos.static.base import BlockPruning, BlockView, ModelView, PrunedWeight, Pruning
 
