@@ -8,7 +8,7 @@ import torch
 from algos.kv.a2sf import forgetting_score
 from algos.kv.cskv import low_rank, principal
 from algos.kv.deltallm import delta_keys, threshold_for
-from algos.kv.fasa import FASA, agreement, chunk_channels, partial_scores
+from algos.kv.fasa import FASA, partial_scores
 from algos.kv.keep import (
     accumulate,
     group_mean,
@@ -23,6 +23,7 @@ from algos.kv.knorm import key_norm_score
 from algos.kv.mustafar import Mustafar, kept_count, key_weight, largest
 from algos.kv.observed import observed_attention
 from algos.kv.random import draw
+from algos.kv.rotary_chunks import agreement, chunk_channels
 from algos.kv.snapkv import pooled, window_votes
 from algos.kv.spatten_llm import logit_sums
 from algos.kv.streaming_llm import sink_recent_mask
