@@ -111,5 +111,5 @@ def rows_of(x: Tensor, index: Tensor) -> Tensor:
 
 
 def kept_ids(mask: Tensor) -> Tensor:
-    """Return the ordinals (batch, k), ascending, of a mask (batch, n) with k true in each row."""
-    return mask.nonzero()[:, -1].view(len(mask), -1)
+    """Return the ordinals (..., k), ascending, of a mask (..., n) with k true in each row."""
+    return mask.nonzero()[:, -1].view(*mask.shape[:-1], -1)

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
-from algos.kv.keep import keep_top, kept_positions
+from algos.kv.keep import keep_top
+from algos.selection import kept_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,7 +43,7 @@ def search(scores: Tensor, count: int, compat: Compat = "paper") -> tuple[Tensor
         value = scores.gather(-1, chosen.clamp_max(blocks - 1))
         # an empty half loses against everything
         value = value.masked_fill(size == 0, torch.finfo(scores.dtype).min)
-        kept = kept_positions(keep_top(value, count))
+        kept = kept_ids(keep_top(value, count))
         low, size = low.gather(-1, kept), size.gather(-1, kept)
         looked += 2 * count
     return low, looked

@@ -12,8 +12,9 @@ from pydantic import Field
 
 from algos.base import Batch, Calibration, Fraction, Parity
 from algos.kv.base import CacheMethod, CacheStep, Reading
-from algos.kv.keep import keep_top, kept_positions
+from algos.kv.keep import keep_top
 from algos.kv.rotary_chunks import Pairing, agreement, chunk_channels
+from algos.selection import kept_ids
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class FASA(CacheMethod):
     def dominant(self, shares: Tensor, channels: int) -> Tensor:
         """Return the channels (head, used) of the best chunks of shares (head, chunk)."""
         count = max(1, int(self.chunk_share * shares.shape[-1]))
-        chunks = kept_positions(keep_top(shares, count))
+        chunks = kept_ids(keep_top(shares, count))
         return chunk_channels(chunks, channels, self.pairing)
 
     def begin(self, batch: Batch) -> list[Tensor]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from algos.selection import largest
+from algos.selection import kept_ids, largest
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -102,11 +102,6 @@ def keep_budget(score: Tensor, budget: int, *, sinks: int = 0, recent: int = 0) 
     return whole
 
 
-def kept_positions(mask: Tensor) -> Tensor:
-    """Return the positions (..., k), ascending, of a mask (..., n) with k true in each row."""
-    return mask.nonzero()[:, -1].view(*mask.shape[:-1], -1)
-
-
 def survivors(x: Tensor, keep: Tensor) -> Tensor:
     """Return (batch, group, k) of what is kept of x (batch, group, n), in order."""
-    return x.gather(-1, kept_positions(keep))
+    return x.gather(-1, kept_ids(keep))

@@ -14,7 +14,6 @@ from algos.kv.keep import (
     group_mean,
     keep_budget,
     keep_top,
-    kept_positions,
     received,
     survivors,
 )
@@ -30,6 +29,7 @@ from algos.kv.streaming_llm import sink_recent_mask
 from algos.kv.think import ThinK, channel_score
 from algos.kv.tim import page_mask
 from algos.kv.tova import last_query_attention
+from algos.selection import kept_ids
 from workloads.errors import InputError
 
 PROBABILITY = torch.tensor([[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]]])  # (head, query, key)
@@ -37,8 +37,8 @@ PROBABILITY = torch.tensor([[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]]])  # (
 
 def test_protected_tokens_and_the_best_between_stay() -> None:
     score = torch.tensor([[0.0, 5, 1, 9, 9, 0, 7]])
-    assert kept_positions(keep_budget(score, 4, sinks=1, recent=1)).tolist() == [[0, 3, 4, 6]]
-    assert kept_positions(keep_budget(score, 3, recent=2)).tolist() == [[3, 5, 6]]
+    assert kept_ids(keep_budget(score, 4, sinks=1, recent=1)).tolist() == [[0, 3, 4, 6]]
+    assert kept_ids(keep_budget(score, 3, recent=2)).tolist() == [[3, 5, 6]]
     assert keep_budget(score, 7).all()
     assert keep_budget(score, 9, sinks=3, recent=3).all()
 
