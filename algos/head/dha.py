@@ -9,6 +9,7 @@ from algos.head.base import HeadMethod
 from algos.linkage import clusters
 from algos.selection import keep_count
 from algos.static.base import BlockPruning, BlockView, ModelView, PrunedWeight, Pruning
+from algos.token.shared import cosine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,10 +17,7 @@ if TYPE_CHECKING:
 
 def head_distance(rows: Tensor) -> Tensor:
     """Return 1 - cosine (heads, heads) of the weights (heads, n) of heads."""
-    from torch.nn.functional import normalize
-
-    unit = normalize(rows.float(), dim=1)
-    return 1 - unit @ unit.T
+    return 1 - cosine(rows.float(), rows.float())
 
 
 def fused(rows: Tensor, labels: list[int]) -> Tensor:

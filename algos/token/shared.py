@@ -72,11 +72,11 @@ def last_attention(probability: Tensor) -> Tensor:
     return probability[:, :, -1].mean(1)
 
 
-def random_scores(generators: Sequence[Generator], n: int) -> Tensor:
-    """Draw (batch, n) numbers in [0, 1), each row with its own generator."""
+def random_scores(generators: Sequence[Generator], *shape: int) -> Tensor:
+    """Draw numbers (batch, *shape) in [0, 1), each sequence with its own generator."""
     import torch
 
-    return torch.stack([torch.rand(n, generator=generator) for generator in generators])
+    return torch.stack([torch.rand(shape, generator=generator) for generator in generators])
 
 
 def cut_layers(fractions: Sequence[float], layers: int) -> tuple[int, ...]:

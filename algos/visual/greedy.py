@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from algos.selection import best_first
+from algos.token import shared
 from algos.visual.ranking import finite
 
 if TYPE_CHECKING:
@@ -21,10 +22,7 @@ def cosine(features: Tensor) -> Tensor:
     Raises:
         InputError: a feature is not finite.
     """
-    from torch.nn.functional import normalize
-
-    unit = normalize(finite(features, "features"), dim=-1)
-    return unit @ unit.transpose(1, 2)
+    return shared.cosine(finite(features, "features"), features)
 
 
 def greedy(

@@ -21,7 +21,6 @@ from algos.kv.keydiff import key_difference
 from algos.kv.knorm import key_norm_score
 from algos.kv.mustafar import Mustafar, kept_count, key_weight, largest
 from algos.kv.observed import observed_attention
-from algos.kv.random import draw
 from algos.kv.rotary_chunks import agreement, chunk_channels
 from algos.kv.snapkv import pooled, window_votes
 from algos.kv.spatten_llm import logit_sums
@@ -30,6 +29,7 @@ from algos.kv.think import ThinK, channel_score
 from algos.kv.tim import page_mask
 from algos.kv.tova import last_query_attention
 from algos.selection import kept_ids
+from algos.token.shared import random_scores
 from workloads.errors import InputError
 
 PROBABILITY = torch.tensor([[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]]])  # (head, query, key)
@@ -122,8 +122,8 @@ def test_sinks_and_a_window_with_room_for_tokens_that_come() -> None:
 
 def test_numbers_of_a_token_do_not_depend_on_its_neighbours() -> None:
     generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
-    two = draw((3, 5), generators)
-    assert torch.equal(two[1], draw((3, 5), [torch.Generator().manual_seed(2)])[0])
+    two = random_scores(generators, 3, 5)
+    assert torch.equal(two[1], random_scores([torch.Generator().manual_seed(2)], 3, 5)[0])
 
 
 def test_channels_of_k_by_hand() -> None:
