@@ -27,9 +27,8 @@ from algos.kv.spatten_llm import logit_sums
 from algos.kv.streaming_llm import sink_recent_mask
 from algos.kv.think import ThinK, channel_score
 from algos.kv.tim import page_mask
-from algos.kv.tova import last_query_attention
 from algos.selection import kept_ids
-from algos.token.shared import random_scores
+from algos.token.shared import last_attention, random_scores
 from workloads.errors import InputError
 
 PROBABILITY = torch.tensor([[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]]])  # (head, query, key)
@@ -96,7 +95,7 @@ def test_votes_of_the_window_are_pooled() -> None:
 
 def test_the_last_query_speaks_for_the_layer() -> None:
     two = torch.stack((PROBABILITY[0], PROBABILITY[0].flip(-1)))[None]
-    torch.testing.assert_close(last_query_attention(two), torch.tensor([[0.35, 0.3, 0.35]]))
+    torch.testing.assert_close(last_attention(two), torch.tensor([[0.35, 0.3, 0.35]]))
 
 
 def test_raw_scores_are_summed_over_queries_and_groups() -> None:
