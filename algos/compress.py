@@ -16,6 +16,7 @@ from algos.quant.groupwise import quantize_weight
 from algos.static.base import sum_of
 from algos.static.calibrate import Passes, next_token
 from algos.weight import sparsegpt
+from algos.weight.joint import prune_and_quantize
 from algos.weight.magnitude import magnitude_score, random_score
 from algos.weight.pattern import keep_largest
 from algos.weight.wanda import input_squares, wanda_score
@@ -139,7 +140,7 @@ def _compressed(
         assert statistic is not None
         if form is None:
             return sparsegpt.prune(weight, statistic, layer=layer)
-        return sparsegpt.prune_and_quantize(weight, statistic, form, layer)
+        return prune_and_quantize(weight, statistic, form, layer)
     if how.prune == "wanda":
         assert statistic is not None
         score = wanda_score(weight, statistic)

@@ -90,6 +90,26 @@ def top_mask(codes: Tensor, k: int) -> Tensor:
     return rank >= threshold
 
 
+def best_first(score: Tensor, k: int) -> Tensor:
+    """Return the indices (..., k) of the k largest of each row of (..., n), best first.
+
+    Among equals the lower index comes first; all n are returned if k is larger.
+    """
+    return score.argsort(dim=-1, descending=True, stable=True)[..., :k]
+
+
+def largest(score: Tensor, k: int) -> Tensor:
+    """Mark the k largest of each row of (..., n), the lower index among equals; all if k > n."""
+    import torch
+
+    return torch.zeros_like(score, dtype=torch.bool).scatter(-1, best_first(score, k), True)
+
+
+def rows_of(x: Tensor, index: Tensor) -> Tensor:
+    """Return the rows (batch, m, d) of x (batch, n, d) at the indices (batch, m)."""
+    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))
+
+
 def kept_ids(mask: Tensor) -> Tensor:
-    """Return the ordinals (batch, k), ascending, of a mask (batch, n) with k true in each row."""
-    return mask.nonzero()[:, -1].view(len(mask), -1)
+    """Return the ordinals (..., k), ascending, of a mask (..., n) with k true in each row."""
+    return mask.nonzero()[:, -1].view(*mask.shape[:-1], -1)

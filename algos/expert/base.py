@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import WorkloadKind
-from algos.selection import check_finite, keep_count
+from algos.selection import best_first, check_finite, keep_count
 from algos.static.base import ModelView, Pruning
 from algos.static.planned import PlannedMethod
 from workloads.errors import InputError
@@ -55,6 +55,6 @@ def dropping(scores: Tensor, keep_ratio: float) -> Pruning:
     for layer, row in enumerate(scores):
         check_finite(row[None], "expert", layer)
     kept = keep_count(keep_ratio, scores.shape[1])
-    order = scores.argsort(dim=1, descending=True, stable=True)[:, :kept]
+    order = best_first(scores, kept)
     none = torch.full(scores.shape, -1)
     return Pruning.of_masks(experts=none.scatter(1, order, order))

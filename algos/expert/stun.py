@@ -6,14 +6,14 @@ a small cluster is averaged, of a large one the member nearest to the mean weigh
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from algos.base import Parity, Ratio
 from algos.expert.base import ExpertMethod, check_mixtures
-from algos.selection import keep_count
+from algos.linkage import clusters
+from algos.selection import keep_count, largest
 from algos.static.base import (
     BlockPruning,
     BlockView,
@@ -24,7 +24,6 @@ from algos.static.base import (
     Pruning,
 )
 from algos.weight.wanda import wanda_score
-from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -39,39 +38,6 @@ def router_distance(router: Tensor, by_norm: bool = False) -> Tensor:
     """
     distance: Tensor = (router[:, None] - router[None]).norm(dim=-1)
     return distance / router.norm() if by_norm else distance
-
-
-def clusters(distance: Tensor, count: int, threshold: float = math.inf) -> list[int]:
-    """Return the cluster of each expert, numbered by first member.
-
-    The closest pair not yet looked at merges its clusters if the largest distance between their
-    members is below the threshold, until `count` clusters are left or no pair is. Of equally close
-    pairs the first counts.
-
-    Args:
-        distance: (experts, experts), symmetric.
-        count: clusters wanted; more where the threshold forbids.
-        threshold: on the distance between members.
-
-    Raises:
-        InputError: a distance is not finite.
-    """
-    if not bool(distance.isfinite().all()):
-        raise InputError("distances of experts must be finite, some are not")
-    experts = len(distance)
-    values = distance.tolist()
-    pairs = [(values[i][j], i, j) for i in range(experts) for j in range(i + 1, experts)]
-    groups = [{expert} for expert in range(experts)]
-    for _, i, j in sorted(pairs):
-        if len({id(group) for group in groups}) <= count:
-            break
-        one, other = groups[i], groups[j]
-        if one is not other and max(values[a][b] for a in one for b in other) < threshold:
-            one |= other
-            for member in other:
-                groups[member] = one
-    numbers: dict[int, int] = {}
-    return [numbers.setdefault(id(group), len(numbers)) for group in groups]
 
 
 def representatives(labels: list[int], weights: Tensor, averaged_up_to: int) -> list[int]:
@@ -91,14 +57,6 @@ def representatives(labels: list[int], weights: Tensor, averaged_up_to: int) -> 
             members = [members[int((rows - rows.mean(0)).norm(dim=1).argmin())]]
         kept.append(members[0])
     return kept
-
-
-def largest_of_row(score: Tensor, kept: int) -> Tensor:
-    """Return which weights are kept: the `kept` best of each row of (rows, columns)."""
-    import torch
-
-    order = score.argsort(dim=1, descending=True, stable=True)[:, :kept]
-    return torch.zeros(score.shape, dtype=torch.bool).scatter(1, order, True)
 
 
 class Stun(ExpertMethod):
@@ -147,7 +105,7 @@ class Stun(ExpertMethod):
                 weight = torch.stack([matrix.weight for matrix in matrices]).mean(0)
                 seen = [block.linears[f"{part}.{expert}"].input_squares for expert in members]
                 score = wanda_score(weight, torch.stack(seen).sum(0))
-                mask = largest_of_row(score, keep_count(density, score.shape[1]))
+                mask = largest(score, keep_count(density, score.shape[1]))
                 pattern: Pattern = "dense" if density == 1 else "unstructured"
                 weights[f"{part}.{stays}"] = PrunedWeight(weight=weight * mask, pattern=pattern)
         weights["router"] = PrunedWeight(weight=rows, pattern="dense")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import WorkloadKind
-from algos.selection import check_finite
+from algos.selection import check_finite, largest
 from algos.static.planned import PlannedMethod
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ def best_heads(scores: Tensor, kept: int) -> Tensor:
     Raises:
         InputError: a score is not finite.
     """
-    import torch
-
     for layer, row in enumerate(scores):
         check_finite(row[None], "head", layer)
-    order = scores.argsort(dim=1, descending=True, stable=True)[:, :kept]
-    return torch.zeros(scores.shape, dtype=torch.bool).scatter(1, order, True)
+    return largest(scores, kept)

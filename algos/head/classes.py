@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
+from algos.attention.sink_window import SinkWindow
 from algos.base import Batch, Calibration
 from algos.kv.base import CacheAttention, CacheMethod, CacheStep, Reading, Storing
 from algos.kv.keep import keep_top
@@ -21,8 +22,8 @@ def streaming_mask(query_ids: Tensor, key_ids: Tensor, sinks: int, recent: int) 
 
     Its `sinks` first tokens and the `recent` latest up to the query, itself among them.
     """
-    query, key = query_ids[..., :, None], key_ids[..., None, :]
-    return (key >= 0) & (key <= query) & ((key < sinks) | (query - key < recent))
+    seen = SinkWindow(sinks=sinks, recent=recent).visible(query_ids, key_ids)
+    return seen & (key_ids >= 0)[..., None, :]
 
 
 def best_heads(importance: Tensor, count: int) -> Tensor:

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import Parity
-from algos.expert.stun import clusters
 from algos.head.base import HeadMethod
+from algos.linkage import clusters
 from algos.selection import keep_count
 from algos.static.base import BlockPruning, BlockView, ModelView, PrunedWeight, Pruning
+from algos.token.shared import cosine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
 
 def head_distance(rows: Tensor) -> Tensor:
     """Return 1 - cosine (heads, heads) of the weights (heads, n) of heads."""
-    from torch.nn.functional import normalize
-
-    unit = normalize(rows.float(), dim=1)
-    return 1 - unit @ unit.T
+    return 1 - cosine(rows.float(), rows.float())
 
 
 def fused(rows: Tensor, labels: list[int]) -> Tensor:

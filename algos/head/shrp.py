@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import Parity
 from algos.head.base import HeadMethod, best_heads
-from algos.selection import keep_count
+from algos.selection import best_first, keep_count
 from algos.static.base import BlockView, ModelView, Need, Pruning
 from algos.static.planned import joined
 
@@ -22,7 +22,7 @@ def usage(contribution: Tensor) -> Tensor:
     """
     import torch
 
-    chosen = contribution.argsort(dim=1, descending=True, stable=True)[:, 0]
+    chosen = best_first(contribution, 1)[:, 0]
     return torch.bincount(chosen, minlength=contribution.shape[1]) / len(contribution)
 
 

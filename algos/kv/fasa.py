@@ -14,55 +14,12 @@ from pydantic import Field
 from algos.base import Batch, Calibration, Fraction, Parity
 from algos.kv.base import CacheMethod, CacheStep, Reading
 from algos.kv.keep import keep_top
+from algos.kv.rotary_chunks import Pairing, agreement, chunk_channels
+from algos.selection import kept_ids
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-Pairing = Literal["adjacent", "half"]
-
-
-def chunk_channels(chunks: Tensor, channels: int, pairing: Pairing) -> Tensor:
-    """Return the two channels of each chunk, (..., 2 * chunks), pair by pair.
-
-    Args:
-        chunks: (..., chunks) numbers below channels / 2.
-        channels: of a head.
-        pairing: `half`: i and i + channels / 2, which rotate together in Llama; `adjacent`: 2i and
-            2i + 1.
-    """
-    import torch
-
-    if pairing == "adjacent":
-        return torch.stack((2 * chunks, 2 * chunks + 1), -1).flatten(-2)
-    return torch.stack((chunks, chunks + channels // 2), -1).flatten(-2)
-
-
-def agreement(
-    query: Tensor, key: Tensor, top: int, pairing: Pairing, visible: Tensor | None = None
-) -> Tensor:
-    """Return the share of a head's `top` keys that each chunk finds alone, (head, chunk).
-
-    Args:
-        query: (head, query, channel).
-        key: (head, n, channel).
-        top: keys compared.
-        pairing: of channels.
-        visible: (query, n) bool; None: every query sees every key.
-    """
-    import torch
-
-    def best(q: Tensor, k: Tensor) -> Tensor:
-        scores = q @ k.mT
-        if visible is not None:
-            scores = scores.masked_fill(~visible, torch.finfo(scores.dtype).min)
-        return keep_top(scores, top)
-
-    whole, found = best(query, key), []
-    for chunk in torch.arange(query.shape[-1] // 2):
-        at = chunk_channels(chunk[None], query.shape[-1], pairing)
-        found.append((best(query[..., at], key[..., at]) & whole).double().sum(-1).mean(-1) / top)
-    return torch.stack(found, -1)
 
 
 def partial_scores(query: Tensor, key: Tensor, channels: Tensor) -> Tensor:
@@ -128,7 +85,7 @@ class FASA(CacheMethod):
     def dominant(self, shares: Tensor, channels: int) -> Tensor:
         """Return the channels (head, used) of the best chunks of shares (head, chunk)."""
         count = max(1, int(self.chunk_share * shares.shape[-1]))
-        chunks = keep_top(shares, count).nonzero()[:, -1].view(len(shares), count)
+        chunks = kept_ids(keep_top(shares, count))
         return chunk_channels(chunks, channels, self.pairing)
 
     def begin(self, batch: Batch) -> list[Tensor]:

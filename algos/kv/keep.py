@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from algos.selection import kept_ids, largest
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,13 +58,10 @@ def keep_top(score: Tensor, count: int) -> Tensor:
     Raises:
         InputError: a score is not finite.
     """
-    import torch
-
     if not bool(score.isfinite().all()):
         where = tuple(int(i) for i in (~score.isfinite()).nonzero()[0])
         raise InputError(f"every score must be finite, that at {where} is {score[where].item()}")
-    order = score.argsort(dim=-1, descending=True, stable=True)[..., :count]
-    return torch.zeros_like(score, dtype=torch.bool).scatter(-1, order, True)
+    return largest(score, count)
 
 
 def check_budget(budget: int, sinks: int, recent: int) -> None:
@@ -104,11 +102,6 @@ def keep_budget(score: Tensor, budget: int, *, sinks: int = 0, recent: int = 0) 
     return whole
 
 
-def kept_positions(mask: Tensor) -> Tensor:
-    """Return the positions (..., k), ascending, of a mask (..., n) with k true in each row."""
-    return mask.nonzero()[:, -1].view(*mask.shape[:-1], -1)
-
-
 def survivors(x: Tensor, keep: Tensor) -> Tensor:
     """Return (batch, group, k) of what is kept of x (batch, group, n), in order."""
-    return x.gather(-1, kept_positions(keep))
+    return x.gather(-1, kept_ids(keep))

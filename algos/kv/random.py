@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import Parity
 from algos.kv.base import CacheAttention, CacheStep
 from algos.kv.evicting import Evicting, EvictingState
+from algos.token.shared import random_scores
 
 if TYPE_CHECKING:
-    from torch import Generator, Tensor
-
-
-def draw(shape: tuple[int, int], generators: Sequence[Generator]) -> Tensor:
-    """Return uniform numbers (batch, *shape) in [0, 1), each sequence from its own generator."""
-    import torch
-
-    return torch.stack([torch.rand(shape, generator=g) for g in generators])
+    from torch import Tensor
 
 
 class RandomEviction(Evicting):
@@ -37,5 +30,6 @@ class RandomEviction(Evicting):
 
         before = state.before.get(step.layer)
         known = 0 if before is None else before.shape[-1]
-        fresh = draw((step.key.shape[1], step.entries - known), state.batch.generators)
+        shape = step.key.shape[1], step.entries - known
+        fresh = random_scores(state.batch.generators, *shape)
         return fresh if before is None else torch.cat((before, fresh), -1)

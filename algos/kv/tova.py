@@ -10,14 +10,10 @@ from typing import TYPE_CHECKING, ClassVar
 from algos.base import Parity
 from algos.kv.base import CacheAttention, CacheStep
 from algos.kv.evicting import Evicting, EvictingState
+from algos.token.shared import last_attention
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-
-def last_query_attention(probability: Tensor) -> Tensor:
-    """Return the last query's attention, (batch, key), averaged over the heads of the layer."""
-    return probability[:, :, -1].mean(1)
 
 
 class Tova(Evicting):
@@ -44,5 +40,5 @@ class Tova(Evicting):
 
     def score(self, step: CacheStep, attention: CacheAttention, state: EvictingState) -> Tensor:
         """Give all groups the layer's score."""
-        shared = last_query_attention(attention.probability)
+        shared = last_attention(attention.probability)
         return shared[:, None].expand(-1, step.key.shape[1], -1)

@@ -9,7 +9,7 @@ from algos.base import Parity
 from algos.layer.base import LayerMethod
 from algos.selection import check_finite, keep_count
 from algos.static.base import ModelView, Need, Pruning
-from algos.static.planned import joined, skipping
+from algos.static.planned import by_block, skipping
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -65,9 +65,6 @@ class ShortGpt(LayerMethod):
 
     def plan(self, model: ModelView) -> Pruning:
         """Drop the least influential blocks."""
-        import torch
-
         measure = block_influence if self.metric == "influence" else angular_distance
-        pairs = [(joined(block.entered), joined(block.left)) for block in model.blocks]
-        influence = torch.stack([measure(before, after).mean() for before, after in pairs])
-        return skipping(len(pairs), blocks_to_drop(influence, self.keep_ratio))
+        influence = by_block(model, lambda before, after: measure(before, after).mean())
+        return skipping(len(influence), blocks_to_drop(influence, self.keep_ratio))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from algos.static.base import BlockPruning, BlockView, ModelView, Pruning, StaticMethod
@@ -28,6 +29,14 @@ def skipping(layers: int, skipped: list[int]) -> Pruning:
     """Return a pruning of `layers` blocks that leaves out the `skipped` ones, both halves."""
     gone = BlockPruning(skip_attention=True, skip_ffn=True)
     return Pruning.only(layers, dict.fromkeys(skipped, gone))
+
+
+def by_block(model: ModelView, measure: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    """Return (blocks,): `measure` of the states (tokens, hidden) that enter and leave a block."""
+    import torch
+
+    pairs = ((joined(block.entered), joined(block.left)) for block in model.blocks)
+    return torch.stack([measure(*pair) for pair in pairs])
 
 
 def joined(samples: tuple[Tensor, ...]) -> Tensor:

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import WorkloadKind
-from algos.static.base import BlockView, LinearView, ModelView, Pruning
+from algos.static.base import (
+    BlockPruning,
+    BlockView,
+    LinearView,
+    ModelView,
+    PrunedWeight,
+    Pruning,
+)
 from algos.static.planned import PlannedMethod
 from algos.structured.budget import Masks, Sizes
 from algos.structured.groups import Rows, head_rows, neuron_rows
@@ -90,6 +98,26 @@ def by_head(columns: Tensor, heads: int) -> Tensor:
     return columns.view(heads, -1).sum(1)
 
 
-def head_columns(heads: Tensor, head_dim: int) -> Tensor:
-    """Return which columns of the output projection are kept, bool, of a mask (heads,)."""
-    return heads.repeat_interleave(head_dim)
+def kept_inputs(block: BlockView, part: BlockPruning) -> list[tuple[LinearView, Tensor]]:
+    """Return output and down projection, each with which inputs (columns,) are kept, bool."""
+    assert part.heads is not None
+    assert part.neurons is not None
+    heads = part.heads.repeat_interleave(block.shape.head_dim)
+    return [(block.linears["output"], heads), (block.linears["down"], part.neurons)]
+
+
+def refitted(
+    block: BlockView, part: BlockPruning, fit: Callable[[LinearView, Tensor], Tensor]
+) -> BlockPruning:
+    """Return a block's pruning in which the projections that read the pruned units make up for it.
+
+    Args:
+        block: as it was.
+        part: heads and neurons kept.
+        fit: (projection, inputs kept) -> its new weight (outputs, columns).
+    """
+    weights = {
+        matrix.name: PrunedWeight(weight=fit(matrix, keep), pattern="structured")
+        for matrix, keep in kept_inputs(block, part)
+    }
+    return replace(part, weights=weights)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from algos.selection import check_finite
+from algos.selection import check_finite, largest
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -104,6 +104,18 @@ def local_masks(heads: Tensor, neurons: Tensor, sizes: Sizes, ratios: Sequence[f
         head_mask[layer], spent = _take(heads[layer], sizes.heads, sizes, share)
         neuron_mask[layer], _ = _take(neurons[layer], 0, sizes, budget - spent)
     return Masks(head_mask, neuron_mask)
+
+
+def best_neurons(scores: Tensor, counts: Sequence[int]) -> Tensor:
+    """Return the neurons kept (layers, neurons), bool: the best of each layer, as many as given.
+
+    Raises:
+        InputError: a score is not finite.
+    """
+    import torch
+
+    check_scores(scores[:, :0], scores)
+    return torch.stack([largest(row, count) for row, count in zip(scores, counts, strict=True)])
 
 
 def check_scores(heads: Tensor, neurons: Tensor) -> None:

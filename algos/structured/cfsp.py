@@ -13,9 +13,9 @@ from algos.base import Parity
 from algos.layer.shortgpt import angular_distance
 from algos.selection import keep_count
 from algos.static.base import BlockView, ModelView, Need, Pruning
-from algos.static.planned import joined
+from algos.static.planned import by_block
 from algos.structured.base import StructuredMethod, plain
-from algos.structured.budget import check_scores
+from algos.structured.budget import best_neurons
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,14 +62,7 @@ def layer_ratios(importance: Tensor, keep_ratio: float, sharpness: float) -> Ten
 
 def authors_masks(scores: Tensor, ratios: Tensor) -> Tensor:
     """Return the neurons kept (layers, neurons) as the authors' program does: floor + 1 of them."""
-    import torch
-
-    check_scores(scores[:, :0], scores)
-    mask = torch.zeros(scores.shape, dtype=torch.bool)
-    for layer, (row, ratio) in enumerate(zip(scores, ratios.tolist(), strict=True)):
-        kept = min(int(len(row) * ratio) + 1, len(row))
-        mask[layer, row.argsort(descending=True, stable=True)[:kept]] = True
-    return mask
+    return best_neurons(scores, [int(scores.shape[1] * ratio) + 1 for ratio in ratios.tolist()])
 
 
 class Cfsp(StructuredMethod):
@@ -96,21 +89,12 @@ class Cfsp(StructuredMethod):
         import torch
 
         scores = torch.stack([_scores_of(block) for block in model.blocks])
-        importance = torch.stack(
-            [
-                angular_distance(joined(block.entered), joined(block.left)).double().sum()
-                for block in model.blocks
-            ]
-        )
+        importance = by_block(model, lambda *pair: angular_distance(*pair).double().sum())
         ratios = layer_ratios(importance, self.keep_ratio, self.sharpness)
         if self.compat == "authors":
             return Pruning.of_masks(neurons=authors_masks(scores, ratios))
-        check_scores(scores[:, :0], scores)
-        neurons = torch.zeros(scores.shape, dtype=torch.bool)
-        for layer, ratio in enumerate(ratios.tolist()):
-            order = scores[layer].argsort(descending=True, stable=True)
-            neurons[layer, order[: keep_count(ratio, len(order))]] = True
-        return Pruning.of_masks(neurons=neurons)
+        counts = [keep_count(ratio, scores.shape[1]) for ratio in ratios.tolist()]
+        return Pruning.of_masks(neurons=best_neurons(scores, counts))
 
 
 def _scores_of(block: BlockView) -> Tensor:

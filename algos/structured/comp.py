@@ -6,27 +6,18 @@ metric of the matrix's condition, and the masks of the neurons kept are tuned.
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import Fraction, Parity
 from algos.layer.shortgpt import block_influence
-from algos.static.base import (
-    BlockPruning,
-    BlockView,
-    LinearView,
-    ModelView,
-    Need,
-    PrunedWeight,
-    Pruning,
-)
-from algos.static.planned import joined
+from algos.static.base import BlockPruning, BlockView, LinearView, ModelView, Need, Pruning
+from algos.static.planned import by_block
 from algos.structured.base import (
     StructuredMethod,
     by_head,
-    head_columns,
     plain,
     pruned,
+    refitted,
     sizes_of,
     stacked,
 )
@@ -93,11 +84,8 @@ class Comp(StructuredMethod):
 
     def plan(self, model: ModelView) -> Pruning:
         """Drop layers, prune the others, tune the masks."""
-        import torch
-
         layers = len(model.blocks)
-        pairs = [(joined(block.entered), joined(block.left)) for block in model.blocks]
-        influence = torch.stack([block_influence(a, b).mean() for a, b in pairs])
+        influence = by_block(model, lambda *pair: block_influence(*pair).mean())
         count = int(self.layer_share * (1 - self.keep_ratio) * layers + 1e-9)
         dropped = set(influence.argsort(stable=True)[:count].tolist())
         ratio = self.keep_ratio * layers / (layers - count)
@@ -106,7 +94,10 @@ class Comp(StructuredMethod):
         gone = BlockPruning(skip_attention=True, skip_ffn=True)
         parts = zip(model.blocks, pruned(masks).blocks, strict=True)
         return Pruning(
-            blocks=tuple(gone if b.layer in dropped else _tuned(b, part) for b, part in parts)
+            blocks=tuple(
+                gone if block.layer in dropped else refitted(block, part, _scaled)
+                for block, part in parts
+            )
         )
 
 
@@ -116,14 +107,5 @@ def _scores(block: BlockView) -> tuple[Tensor, Tensor]:
     return heads.sqrt(), condition_scores(down.weight, down.hessian)
 
 
-def _tuned(block: BlockView, part: BlockPruning) -> BlockPruning:
-    assert part.heads is not None
-    assert part.neurons is not None
-    heads = head_columns(part.heads, block.shape.head_dim)
-    keep = (("output", heads), ("down", part.neurons))
-    return replace(part, weights={name: _scaled(block.linears[name], mask) for name, mask in keep})
-
-
-def _scaled(matrix: LinearView, keep: Tensor) -> PrunedWeight:
-    factors = tuned_mask(matrix.weight, matrix.hessian, keep)
-    return PrunedWeight(weight=matrix.weight * factors, pattern="structured")
+def _scaled(matrix: LinearView, keep: Tensor) -> Tensor:
+    return matrix.weight * tuned_mask(matrix.weight, matrix.hessian, keep)

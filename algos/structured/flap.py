@@ -9,16 +9,10 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from algos.base import Parity
-from algos.static.base import LinearView, ModelView, Need, Pruning
-from algos.structured.base import StructuredMethod, head_columns, plain, pruned, sizes_of
+from algos.static.base import BlockView, LinearView, ModelView, Need, Pruning
+from algos.structured import fluctuation
+from algos.structured.base import StructuredMethod, kept_inputs, plain, pruned, sizes_of, stacked
 from algos.structured.budget import Masks, check_scores, global_masks, local_masks
-from algos.structured.fluctuation import (
-    adaptive_scores,
-    bias_compensation,
-    running_statistics,
-    wifn,
-    wifv,
-)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +46,7 @@ def authors_uniform(output: Tensor, down: Tensor, heads: int, prune_ratio: float
         heads: heads of a layer.
         prune_ratio: share pruned of the heads and of the neurons of each layer, rounded down.
     """
-    by_head = output.square().view(len(output), heads, -1).sum(2)
+    by_head = fluctuation.uniform_scores(output, heads)
     check_scores(by_head, down)
     masks = []
     for score in (by_head, down):
@@ -84,51 +78,38 @@ class Flap(StructuredMethod):
 
     def plan(self, model: ModelView) -> Pruning:
         """Score the inputs of output and down projections; compensate what is cut."""
-        import torch
-
-        blocks, shape = model.blocks, model.shape
-        output = torch.stack([self._score(block.linears["output"]) for block in blocks])
-        down = torch.stack([self._score(plain(block, "down")) for block in blocks])
-        masks = self._masks(output, down, model)
+        masks = self._masks(*stacked(model, self._scores), model)
         found = []
-        for block, part in zip(blocks, pruned(masks).blocks, strict=True):
-            assert part.heads is not None
-            assert part.neurons is not None
-            keep = {"output": head_columns(part.heads, shape.head_dim), "down": part.neurons}
-            biases = {
-                name: bias_compensation(
-                    block.linears[name].weight, self._mean(block.linears[name]), mask
-                )
-                for name, mask in keep.items()
-            }
+        for block, part in zip(model.blocks, pruned(masks).blocks, strict=True):
+            biases = {}
+            for matrix, keep in kept_inputs(block, part):
+                mean, _ = self._statistics(matrix)
+                biases[matrix.name] = fluctuation.bias_compensation(matrix.weight, mean, keep)
             found.append(replace(part, biases=biases))
         return Pruning(blocks=tuple(found))
 
+    def _scores(self, block: BlockView) -> tuple[Tensor, Tensor]:
+        return self._score(block.linears["output"]), self._score(plain(block, "down"))
+
     def _score(self, matrix: LinearView) -> Tensor:
         if self.metric == "WIFN":
-            return wifn(matrix.weight, matrix.input_squares)
-        if self.compat == "authors":
-            return wifv(matrix.weight, running_statistics(matrix.samples)[1])
-        return wifv(matrix.weight, matrix.input_variance)
+            return fluctuation.wifn(matrix.weight, matrix.input_squares)
+        return fluctuation.wifv(matrix.weight, self._statistics(matrix)[1])
 
-    def _mean(self, matrix: LinearView) -> Tensor:
-        return (
-            running_statistics(matrix.samples)[0] if self.compat == "authors" else matrix.input_mean
-        )
+    def _statistics(self, matrix: LinearView) -> tuple[Tensor, Tensor]:
+        if self.compat == "authors":
+            return fluctuation.running_statistics(matrix.samples)
+        return matrix.input_mean, matrix.input_variance
 
     def _masks(self, output: Tensor, down: Tensor, model: ModelView) -> Masks:
-        heads, authors, prune_ratio = (
-            model.shape.heads,
-            self.compat == "authors",
-            1 - self.keep_ratio,
-        )
-        if self.structure == "UL-UM":
+        shape, pruned_share = model.shape, 1 - self.keep_ratio
+        authors, sizes = self.compat == "authors", sizes_of(shape)
+        if self.structure == "AL-AM":
+            scores = fluctuation.adaptive_scores(output, down, shape.heads)
             if authors:
-                return authors_uniform(output, down, heads, prune_ratio)
-            score = output.square().view(len(output), heads, -1).sum(2)
-            ratios = [self.keep_ratio] * len(down)
-            return local_masks(score, down, sizes_of(model.shape), ratios)
-        scores = adaptive_scores(output, down, heads)
+                return authors_adaptive(*scores, pruned_share, shape.head_dim)
+            return global_masks(*scores, sizes, self.keep_ratio)
         if authors:
-            return authors_adaptive(*scores, prune_ratio, model.shape.head_dim)
-        return global_masks(*scores, sizes_of(model.shape), self.keep_ratio)
+            return authors_uniform(output, down, shape.heads, pruned_share)
+        ratios = [self.keep_ratio] * len(down)
+        return local_masks(fluctuation.uniform_scores(output, shape.heads), down, sizes, ratios)

@@ -61,6 +61,11 @@ def adaptive_scores(output: Tensor, down: Tensor, heads: int) -> tuple[Tensor, T
     return by_channel.view(len(output), heads, -1).mean(2), standardised(down)
 
 
+def uniform_scores(output: Tensor, heads: int) -> Tensor:
+    """Return scores (layers, heads) of (layers, heads * head_dim): sums of squares (UL-UM)."""
+    return output.square().view(len(output), heads, -1).sum(2)
+
+
 def bias_compensation(weight: Tensor, mean: Tensor, keep: Tensor) -> Tensor:
     """Return the bias (outputs,) that stands in for the mean of the pruned inputs.
 

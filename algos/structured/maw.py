@@ -8,7 +8,7 @@ from algos.base import Parity
 from algos.selection import keep_count
 from algos.static.base import ModelView, Pruning
 from algos.structured.base import StructuredMethod, plain
-from algos.structured.budget import check_scores
+from algos.structured.budget import best_neurons
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,8 +44,5 @@ class Maw(StructuredMethod):
             up = plain(block, "up").weight
             scores.append(neuron_scores(None if gate is None else gate.weight, up))
         score = torch.stack(scores)
-        check_scores(score[:, :0], score)
-        kept = score.argsort(dim=1, descending=True, stable=True)
-        kept = kept[:, : keep_count(self.keep_ratio, score.shape[1])]
-        mask = torch.zeros(score.shape, dtype=torch.bool).scatter(1, kept, True)
-        return Pruning.of_masks(neurons=mask)
+        counts = [keep_count(self.keep_ratio, score.shape[1])] * len(score)
+        return Pruning.of_masks(neurons=best_neurons(score, counts))

@@ -6,17 +6,16 @@ is the sum of its members'; in OBSPA a member's is the optimal-brain-surgeon cos
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import Parity
-from algos.static.base import BlockView, LinearView, ModelView, Need, PrunedWeight, Pruning
+from algos.static.base import BlockView, LinearView, ModelView, Need, Pruning
 from algos.structured.base import (
     StructuredMethod,
     by_head,
-    head_columns,
     plain,
     pruned,
+    refitted,
     sizes_of,
     stacked,
 )
@@ -90,15 +89,8 @@ class Obspa(StructuredMethod):
     def plan(self, model: ModelView) -> Pruning:
         """Score all groups, cut globally, then let the kept columns make up for the others."""
         masks = global_masks(*stacked(model, _scores), sizes_of(model.shape), self.keep_ratio)
-        found = []
-        for block, part in zip(model.blocks, pruned(masks).blocks, strict=True):
-            assert part.heads is not None
-            assert part.neurons is not None
-            heads = head_columns(part.heads, model.shape.head_dim)
-            keep = (("output", heads), ("down", part.neurons))
-            weights = {name: _repair(block.linears[name], mask) for name, mask in keep}
-            found.append(replace(part, weights=weights))
-        return Pruning(blocks=tuple(found))
+        parts = zip(model.blocks, pruned(masks).blocks, strict=True)
+        return Pruning(blocks=tuple(refitted(block, part, _repaired) for block, part in parts))
 
 
 def _scores(block: BlockView) -> tuple[Tensor, Tensor]:
@@ -124,6 +116,5 @@ def _column_costs(matrix: LinearView) -> Tensor:
     return column_costs(matrix.weight, inverse_hessian(matrix.hessian, matrix.where))
 
 
-def _repair(matrix: LinearView, keep: Tensor) -> PrunedWeight:
-    inverse = inverse_hessian(matrix.hessian, matrix.where)
-    return PrunedWeight(weight=repaired(matrix.weight, inverse, keep), pattern="structured")
+def _repaired(matrix: LinearView, keep: Tensor) -> Tensor:
+    return repaired(matrix.weight, inverse_hessian(matrix.hessian, matrix.where), keep)

@@ -15,6 +15,7 @@ from algos.base import Fraction, Parity
 from algos.selection import keep_count
 from algos.token.base import Between
 from algos.token.cuts import VisualCuts, seen
+from algos.token.walk import walked
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,7 +92,5 @@ def page_rank(attention: Tensor, iterations: int, damping: float) -> Tensor:
     import torch
 
     n = attention.shape[-1]
-    rank = torch.full((*attention.shape[:2], 1, n), 1 / n, dtype=attention.dtype)
-    for _ in range(iterations):
-        rank = rank @ attention * (1 - damping) + damping / n
-    return rank[:, :, 0].square().mean(1).sqrt()
+    start = torch.full((n,), 1 / n, dtype=attention.dtype)
+    return walked(attention, start, iterations, damping).square().mean(1).sqrt()

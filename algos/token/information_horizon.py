@@ -13,7 +13,8 @@ from algos.base import Fraction, Parity, Ratio
 from algos.selection import keep_count
 from algos.token.base import Between
 from algos.token.cuts import VisualCuts
-from algos.token.shared import cosine, cut_layers, random_scores
+from algos.token.shared import cut_layers, random_scores
+from algos.visual.divprune import farthest
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -46,31 +47,6 @@ class InformationHorizon(VisualCuts):
         """Draw numbers, or rank by diversity before the first layer."""
         n = where.stop - where.start
         if entry.layer == 0:
-            return diversity(entry.hidden[:, where], state.counts[0])
+            picked = farthest(entry.hidden[:, where], state.counts[0])
+            return entry.hidden.new_zeros(len(picked), n).scatter(1, picked, 1.0)
         return random_scores(state.generators, n)
-
-
-def diversity(x: Tensor, k: int) -> Tensor:
-    """Return 1 for k tokens that are far apart and 0 for the others, (batch, token).
-
-    The first is the one whose nearest other is farthest; then always the one whose nearest
-    chosen is farthest. Distance: 1 - cosine.
-
-    Args:
-        x: (batch, token, hidden).
-        k: tokens to choose.
-    """
-    import torch
-
-    distance = 1 - cosine(x, x)
-    own = torch.eye(x.shape[1], dtype=torch.bool)
-    nearest = distance.masked_fill(own, torch.inf).amin(2)
-    taken = torch.zeros_like(nearest, dtype=torch.bool)
-    for step in range(k):
-        # argmax returns no stable index among equals: the lowest is looked for
-        free = nearest.masked_fill(taken, -torch.inf)
-        pick = (free == free.amax(1, keepdim=True)).int().argmax(1, keepdim=True)
-        row = distance.gather(1, pick[:, :, None].expand(-1, -1, x.shape[1]))[:, 0]
-        nearest = row if step == 0 else torch.minimum(nearest, row)
-        taken = taken.scatter(1, pick, True)
-    return taken.to(x.dtype) + 0 * x.sum(2)  # a token that is not finite stays so

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from algos.base import Batch, Decision, Parity, Ratio, WorkloadKind
-from algos.selection import keep_count
+from algos.selection import best_first, keep_count, rows_of
 from algos.token.base import Between, TokenMethod
-from algos.token.shared import cosine, random_scores, top_order, top_ordinals
+from algos.token.shared import cosine, random_scores, top_ordinals
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -24,9 +24,8 @@ if TYPE_CHECKING:
 class CopyState:
     """What one batch remembers."""
 
-    first: int  # class tokens
-    grid: tuple[int, int]
     generators: tuple[Generator, ...]
+    patch: Tensor  # (token,) of each token of the grid; class tokens have none
     copies: Tensor | None = None  # (batch, token, token): how pruned tokens come back
 
 
@@ -60,33 +59,27 @@ class OptiPrune(TokenMethod):
         Raises:
             InputError: the tokens are no grid.
         """
-        grid, first = batch.layout.grid, int(batch.layout.class_token)
-        if grid is None or grid[0] * grid[1] != batch.tokens - first:
-            raise InputError(
-                f"{self.name} must have a grid of {batch.tokens - first} tokens, not {grid}"
-            )
-        return CopyState(first, grid, batch.generators)
+        grid, n = batch.layout.grid, batch.tokens - int(batch.layout.class_token)
+        if grid is None or grid[0] * grid[1] != n:
+            raise InputError(f"{self.name} must have a grid of {n} tokens, not {grid}")
+        return CopyState(batch.generators, patches(grid, self.patch))
 
     def between(self, entry: Between, state: CopyState) -> Decision:
         """Let pruned tokens come back as copies, then choose the tokens that skip the block."""
         import torch
 
-        merge, hidden = state.copies, entry.hidden
-        if merge is not None:
-            hidden = merge @ hidden
-        x = hidden[:, state.first :]
-        if not x.shape[1]:
+        merge = state.copies
+        hidden = entry.hidden if merge is None else merge @ entry.hidden
+        size, tokens, n = *hidden.shape[:2], len(state.patch)
+        if not n:
             return Decision()
-        noise = self.noise * random_scores(state.generators, x.shape[1])
-        score = base_scores(x, patches(state.grid, self.patch), noise)
-        base = top_ordinals(score, keep_count(self.keep_ratio, x.shape[1]))
-        bypass = torch.ones(hidden.shape[:2], dtype=torch.bool)
-        bypass[:, : state.first] = False
-        bypass = bypass.scatter(1, base + state.first, False)
-        copies = torch.eye(hidden.shape[1]).repeat(len(hidden), 1, 1)
-        copies[:, state.first :, state.first :] = copy_matrix(x, base)
-        state.copies = copies
-        kept = None if merge is None else torch.arange(hidden.shape[1]).expand(len(hidden), -1)
+        x = hidden[:, -n:]
+        noise = self.noise * random_scores(state.generators, n)
+        base = top_ordinals(base_scores(x, state.patch, noise), keep_count(self.keep_ratio, n))
+        state.copies = torch.eye(tokens).repeat(size, 1, 1)
+        state.copies[:, -n:, -n:] = copy_matrix(x, base)
+        bypass = state.copies.diagonal(dim1=1, dim2=2) == 0
+        kept = None if merge is None else torch.arange(tokens).expand(size, -1)
         return Decision(kept_tokens=kept, merge=merge, bypass=bypass)
 
 
@@ -95,7 +88,7 @@ def patches(grid: tuple[int, int], side: int) -> Tensor:
     import torch
 
     rows, columns = torch.arange(grid[0]) // side, torch.arange(grid[1]) // side
-    return (rows[:, None] * (int(columns[-1]) + 1) + columns).flatten()
+    return (rows[:, None] * -(-grid[1] // side) + columns).flatten()
 
 
 def base_scores(x: Tensor, patch: Tensor, noise: Tensor) -> Tensor:
@@ -108,13 +101,10 @@ def base_scores(x: Tensor, patch: Tensor, noise: Tensor) -> Tensor:
     """
     import torch
 
-    same = (patch[:, None] == patch).to(x.dtype)
+    same = patch[:, None] == patch
     score = (cosine(x, x) * same).sum(2) / same.sum(1) + noise
-    first = torch.zeros_like(score)
-    for number in range(int(patch.max()) + 1):
-        (members,) = (patch == number).nonzero(as_tuple=True)
-        first.scatter_(1, members[top_order(score[:, members], 1)], 1.0)
-    return score + first * (2 + 2 * noise.amax())
+    first = best_first(score[:, None].masked_fill(~same, -torch.inf), 1)[..., 0]
+    return score + torch.zeros_like(score).scatter(1, first, 1.0) * (2 + 2 * noise.amax())
 
 
 def copy_matrix(x: Tensor, base: Tensor) -> Tensor:
@@ -126,8 +116,5 @@ def copy_matrix(x: Tensor, base: Tensor) -> Tensor:
     """
     import torch
 
-    picked = x.gather(1, base[:, :, None].expand(-1, -1, x.shape[2]))
-    like = cosine(x, picked)
-    first = (like == like.amax(2, keepdim=True)).int().argmax(2)  # lowest among equals
-    source = base.gather(1, first).scatter(1, base, base)
-    return torch.zeros(*source.shape, x.shape[1]).scatter(2, source[:, :, None], 1.0)
+    source = base.gather(1, best_first(cosine(x, rows_of(x, base)), 1)[..., 0])
+    return torch.eye(x.shape[1])[source.scatter(1, base, base)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from algos.selection import keep_count
+from algos.selection import best_first, keep_count
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ def top_order(score: Tensor, k: int, what: str = "token") -> Tensor:
         row, index = (int(i) for i in (~finite).nonzero()[0])
         value = score[row, index].item()
         raise InputError(f"the score of every {what} must be finite, that of {index} is {value}")
-    return score.sort(dim=-1, descending=True, stable=True).indices[:, :k]
+    return best_first(score, k)
 
 
 def top_ordinals(score: Tensor, k: int, what: str = "token") -> Tensor:
@@ -72,11 +72,11 @@ def last_attention(probability: Tensor) -> Tensor:
     return probability[:, :, -1].mean(1)
 
 
-def random_scores(generators: Sequence[Generator], n: int) -> Tensor:
-    """Draw (batch, n) numbers in [0, 1), each row with its own generator."""
+def random_scores(generators: Sequence[Generator], *shape: int) -> Tensor:
+    """Draw numbers (batch, *shape) in [0, 1), each sequence with its own generator."""
     import torch
 
-    return torch.stack([torch.rand(n, generator=generator) for generator in generators])
+    return torch.stack([torch.rand(shape, generator=generator) for generator in generators])
 
 
 def cut_layers(fractions: Sequence[float], layers: int) -> tuple[int, ...]:

@@ -11,23 +11,21 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from algos.base import Decision, Parity
+from algos.selection import rows_of
 from algos.token.base import Between
 from algos.token.cuts import CutState, EncoderCuts, living, seen
-from algos.token.shared import cosine, cut_layers, staged_counts, with_others
+from algos.token.shared import cosine, equal_cuts, with_others
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CUTS = (1 / 4, 1 / 2, 3 / 4)  # of the depth: an estimate
-DROPS = (1 / 3, 2 / 3, 1.0)  # an estimate
 
 
 class TokenTransforming(EncoderCuts):
     """Keep the most attended tokens, each made a weighted mean of all tokens that resemble it.
 
     From the description: each token is shared out over the informative ones by a softmax of cosine
-    similarities. The temperature, the layers and the measure of what is informative (attention of
-    the class token, without one attention received) are assumptions.
+    similarities. The temperature, the layers, their equal shares and the measure of what is
+    informative (attention of the class token, without one attention received) are assumptions.
     """
 
     name: ClassVar[str] = "token-transforming"
@@ -40,9 +38,8 @@ class TokenTransforming(EncoderCuts):
     """Divides the similarities before their softmax: an estimate."""
 
     def counts(self, layers: int, n: int) -> Mapping[int, int]:
-        """Cut three times."""
-        counts = staged_counts(DROPS, self.keep_ratio, n)
-        return dict(zip(cut_layers(CUTS, layers), counts, strict=True))
+        """Cut three times, at quarters of the depth."""
+        return equal_cuts(1 / 4, 3 / 4, 3, self.keep_ratio, layers, n)
 
     def score(self, entry: Between, where: slice, state: Any) -> Tensor:
         """Return the attention of the class token, or that received where there is none."""
@@ -72,6 +69,5 @@ def transformation(x: Tensor, chosen: Tensor, temperature: float) -> Tensor:
         chosen: (batch, k) indices of the informative tokens.
         temperature: the smaller, the more a token goes to the one most like it.
     """
-    picked = x.gather(1, chosen[:, :, None].expand(-1, -1, x.shape[2]))
-    assigned = (cosine(x, picked) / temperature).softmax(2).mT
+    assigned = (cosine(x, rows_of(x, chosen)) / temperature).softmax(2).mT
     return assigned / assigned.sum(2, keepdim=True)

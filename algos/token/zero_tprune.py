@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import Field
 
 from algos.base import Fraction, Parity
+from algos.selection import rows_of
 from algos.token.base import Between
 from algos.token.cuts import EncoderCuts, seen
-from algos.token.shared import cosine, cut_layers, staged_counts, top_order
+from algos.token.shared import cosine, equal_cuts, top_order
+from algos.token.walk import walked
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-CUTS = (1 / 4, 1 / 2, 3 / 4)  # of the depth: an estimate
-DROPS = (1 / 3, 2 / 3, 1.0)  # an estimate
 
 
 class ZeroTPrune(EncoderCuts):
@@ -51,19 +50,20 @@ class ZeroTPrune(EncoderCuts):
     """A head counts if the variance of n times its PageRank is at most this."""
 
     def counts(self, layers: int, n: int) -> Mapping[int, int]:
-        """Cut three times."""
-        counts = staged_counts(DROPS, self.keep_ratio, n)
-        return dict(zip(cut_layers(CUTS, layers), counts, strict=True))
+        """Cut three times, at quarters of the depth."""
+        return equal_cuts(1 / 4, 3 / 4, 3, self.keep_ratio, layers, n)
 
     def score(self, entry: Between, where: slice, state: Any) -> Tensor:
         """Return PageRank among those that similarity leaves; the others are below all."""
+        from torch.nn.functional import pad
+
         before, n = seen(entry), where.stop - where.start
         variances = (self.least_variance, self.largest_variance)
         walk, key = before.outcome.probability, before.step.key[:, :, where].mean(1)
         first = importance(walk, 1, where.start, variances)[:, where]
         drop = math.floor(self.similar_share * (n - state.counts[entry.layer]))
         similar = most_similar(first, key, drop)
-        gone = _padded(similar, where, walk)
+        gone = pad(similar, (where.start, walk.shape[-1] - where.stop))
         left = walk.masked_fill(gone[:, None, None], 0).masked_fill(gone[:, None, :, None], 0)
         left = left / left.sum(-1, keepdim=True).clamp_min(1e-30)
         steps = self._steps(entry.layer - 1, state.layers)
@@ -92,10 +92,7 @@ def importance(
     n = attention.shape[-1]
     start = torch.ones(n, dtype=attention.dtype)
     start[:class_tokens] = math.sqrt(n)
-    rank = (start / start.sum()).expand(*attention.shape[:2], 1, n)
-    for _ in range(iterations):
-        rank = rank @ attention
-    rank = rank[:, :, 0]
+    rank = walked(attention, start / start.sum(), iterations)
     variance = (n * rank).var(-1, correction=0)
     counts = (variance >= variance_range[0]) & (variance <= variance_range[1])
     counts = counts | ~counts.any(1, keepdim=True)
@@ -117,17 +114,7 @@ def most_similar(rank: Tensor, key: Tensor, drop: int) -> Tensor:
     order = top_order(rank, rank.shape[1])
     half = rank.shape[1] - rank.shape[1] // 2
     important, others = order[:, :half], order[:, half:]
-    pairs = cosine(_rows(key, others), _rows(key, important))
+    pairs = cosine(rows_of(key, others), rows_of(key, important))
     best = top_order(pairs.amax(2), min(drop, others.shape[1]))
     mark = torch.zeros_like(rank, dtype=torch.bool)
     return mark.scatter(1, others.gather(1, best), True)
-
-
-def _rows(x: Tensor, index: Tensor) -> Tensor:
-    return x.gather(1, index[:, :, None].expand(-1, -1, x.shape[2]))
-
-
-def _padded(mark: Tensor, where: slice, attention: Tensor) -> Tensor:
-    whole = mark.new_zeros(len(mark), attention.shape[-1])
-    whole[:, where] = mark
-    return whole

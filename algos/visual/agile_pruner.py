@@ -9,9 +9,10 @@ import math
 from typing import TYPE_CHECKING, ClassVar
 
 from algos.base import Parity
+from algos.selection import best_first
 from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine, greedy, nearest_other
-from algos.visual.ranking import EncoderLayer, best_first, class_attention, finite, layer_of
+from algos.visual.ranking import EncoderLayer, class_attention, finite, layer_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from algos.selection import best_first
 from algos.visual.base import Selected
-from algos.visual.ranking import best_first, top_ids
+from algos.visual.ranking import top_ids
 
 if TYPE_CHECKING:
     from torch import Tensor

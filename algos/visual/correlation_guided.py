@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from algos.base import Fraction, Parity
+from algos.selection import best_first
 from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine
 from algos.visual.quota import within_sizes
-from algos.visual.ranking import EncoderLayer, best_first, class_attention, finite, layer_of
+from algos.visual.ranking import EncoderLayer, class_attention, finite, layer_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,15 +8,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from algos.base import Parity
+from algos.selection import best_first
 from algos.visual.base import Selected, VisualInput, VisualMethod
-from algos.visual.ranking import (
-    EncoderLayer,
-    best_first,
-    finite,
-    layer_of,
-    received_attention,
-    top_ids,
-)
+from algos.visual.ranking import EncoderLayer, finite, layer_of, received_attention, top_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -62,7 +56,7 @@ def best_rows(significance: Tensor, grid: tuple[int, int], k: int) -> Tensor:
     """
     rows, columns = grid
     total = finite(significance, "attention").view(-1, rows, columns).sum(2)
-    rank = total.argsort(dim=1, descending=True, stable=True).argsort(1)
+    rank = best_first(total, rows).argsort(1)
     best = best_first(significance, rows * columns)
     row_first = rank.gather(1, best // columns).argsort(dim=1, stable=True)
     return best.gather(1, row_first)[:, :k].sort(1).values

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from algos.visual.ranking import best_first, finite
+from algos.selection import best_first
+from algos.token import shared
+from algos.visual.ranking import finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,10 +22,7 @@ def cosine(features: Tensor) -> Tensor:
     Raises:
         InputError: a feature is not finite.
     """
-    from torch.nn.functional import normalize
-
-    unit = normalize(finite(features, "features"), dim=-1)
-    return unit @ unit.transpose(1, 2)
+    return shared.cosine(finite(features, "features"), features)
 
 
 def greedy(

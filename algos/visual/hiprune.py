@@ -10,14 +10,9 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from algos.base import Fraction, Parity, Ratio
+from algos.selection import best_first
 from algos.visual.base import Selected, VisualInput, VisualMethod
-from algos.visual.ranking import (
-    EncoderLayer,
-    best_first,
-    finite,
-    layer_of,
-    received_attention,
-)
+from algos.visual.ranking import EncoderLayer, finite, layer_of, received_attention
 
 OBJECT_DEPTH = 9 / 24  # the paper's object layer of CLIP's 24
 

@@ -10,17 +10,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from algos.base import Parity, Ratio
+from algos.selection import best_first
 from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.greedy import cosine
 from algos.visual.padding import PADDING, padded
 from algos.visual.quota import proportional, within_sizes
-from algos.visual.ranking import (
-    EncoderLayer,
-    best_first,
-    class_attention,
-    finite,
-    layer_of,
-)
+from algos.visual.ranking import EncoderLayer, class_attention, finite, layer_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -81,14 +76,8 @@ def holistic(
     """
     import torch
 
-    sizes = [len(part) for part in torch.arange(features.shape[1]).tensor_split(crops)]
-    sizes = [size for size in sizes if size]
-    return torch.stack(
-        [
-            _one(x, a, k, sizes, compat)
-            for x, a in zip(features, finite(attention, "class attention"), strict=True)
-        ]
-    )
+    pairs = zip(features, finite(attention, "class attention"), strict=True)
+    return torch.stack([_one(*pair, k, min(crops, features.shape[1]), compat) for pair in pairs])
 
 
 def crop_score(features: Tensor, attention: Tensor) -> Tensor:
@@ -106,18 +95,18 @@ def crop_score(features: Tensor, attention: Tensor) -> Tensor:
     return scaled + VARIANCE_WEIGHT * variance * same
 
 
-def _one(features: Tensor, attention: Tensor, k: int, sizes: list[int], compat: str) -> Tensor:
+def _one(features: Tensor, attention: Tensor, k: int, crops: int, compat: str) -> Tensor:
     import torch
 
-    parts = list(zip(torch.split(features, sizes), torch.split(attention, sizes), strict=True))
-    weight = torch.stack([crop_score(x, a).mean() for x, a in parts])
+    places = torch.arange(len(attention)).tensor_split(crops)
+    weight = torch.stack([crop_score(features[at], attention[at]).mean() for at in places])
     if compat == "authors":
-        quota = proportional(weight, k).tolist()
+        quota = proportional(weight, k)
     else:
-        quota = within_sizes(weight, sizes, k).tolist()
+        quota = within_sizes(weight, [len(at) for at in places], k)
     ids = [
-        start + (torch.arange(len(a)) if n >= len(a) else best_first(a[None], n)[0])
-        for (_, a), n, start in zip(parts, quota, torch.tensor([0, *sizes]).cumsum(0), strict=False)
+        at if n >= len(at) else at[best_first(attention[at], n)]
+        for at, n in zip(places, quota.tolist(), strict=True)
     ]
     kept = torch.cat(ids)[:k]
     return torch.nn.functional.pad(kept, (0, k - len(kept)), value=PADDING)

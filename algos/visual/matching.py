@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from algos.visual.ranking import best_first, finite
+from algos.selection import best_first, rows_of
+from algos.visual.ranking import finite
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -79,8 +80,3 @@ def in_order(members: Tensor) -> tuple[Tensor, Tensor]:
     first = members.argmax(-1)
     ids, order = first.sort(1)
     return ids, rows_of(members, order)
-
-
-def rows_of(x: Tensor, index: Tensor) -> Tensor:
-    """Return the rows (batch, m) of x (batch, n, d)."""
-    return x.gather(1, index[..., None].expand(-1, -1, x.shape[-1]))

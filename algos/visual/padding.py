@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from algos.selection import rows_of
 from algos.visual.base import Selected
-from algos.visual.matching import rows_of
 from algos.visual.ranking import top_ids
 
 if TYPE_CHECKING:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
+from algos.selection import best_first
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
@@ -79,8 +80,3 @@ def unit_range(score: Tensor, epsilon: float = 1e-6) -> Tensor:
 def top_ids(score: Tensor, k: int) -> Tensor:
     """Return the k best of each row of (batch, N) as ascending ids (batch, k)."""
     return best_first(score, k).sort(1).values
-
-
-def best_first(score: Tensor, k: int) -> Tensor:
-    """Return the k best of each row of (batch, N), best first, (batch, k)."""
-    return score.argsort(dim=1, descending=True, stable=True)[:, :k]

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from algos.base import Parity, Ratio
+from algos.selection import best_first
 from algos.visual.base import Selected, VisualInput, VisualMethod
 from algos.visual.clusters import merge_rest
-from algos.visual.ranking import EncoderLayer, best_first, class_attention, finite, layer_of
+from algos.visual.ranking import EncoderLayer, class_attention, finite, layer_of
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from algos.visual.ranking import best_first, finite
+from algos.selection import best_first
+from algos.visual.ranking import finite
 
 if TYPE_CHECKING:
     from torch import Tensor

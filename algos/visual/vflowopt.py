@@ -87,9 +87,8 @@ def patch_entropy(
     if compat == "paper":
         low, high = pixels.amin((1, 2, 3), keepdim=True), pixels.amax((1, 2, 3), keepdim=True)
         pixels = (pixels - low) / (high - low).clamp_min(1e-30)
-    levels = (pixels * (GREYS - 1)).trunc()
-    if compat == "authors":
-        levels = levels.remainder(GREYS)
+    # in `paper` nothing is outside 0..255 and can wrap
+    levels = (pixels * (GREYS - 1)).trunc().remainder(GREYS)
     weight = CHANNEL_WEIGHT if channels == 3 else 1 / channels
     grey = (levels * weight).sum(1).round().long()
     split = grey.view(batch, rows, height // rows, columns, width // columns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from algos.selection import largest
 from workloads.errors import InputError
 from workloads.packed import KEPT, QUAD
 
@@ -42,14 +43,6 @@ def keep_largest(
 def kept_count(keep_ratio: float, n: int) -> int:
     """Return n without the floor of the share pruned, as pruning programs count: at least 1."""
     return n - math.floor((1 - keep_ratio) * n + 1e-9)
-
-
-def largest(score: Tensor, kept: int) -> Tensor:
-    """Return (..., n) bool: the `kept` largest of each row, the lower index among equals."""
-    import torch
-
-    order = score.argsort(dim=-1, descending=True, stable=True)
-    return torch.zeros_like(score, dtype=torch.bool).scatter_(-1, order[..., :kept], True)
 
 
 def keep_rows(score: Tensor, keep_ratio: float) -> Tensor:

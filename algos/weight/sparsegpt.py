@@ -1,13 +1,9 @@
 """SparseGPT: prune, quantise, and let the weights that come later make up for it.
 
-Frantar and Alistarh, ICML 2023, algorithm 1 and section 3.5. Columns are taken from left to right.
-At every fourth column the two weights of the quad that cost least, w^2 / U_jj^2, are dropped from
-each row, U being the upper Cholesky factor of the inverse Hessian; or, without a pattern, at every
-block of 128 columns those of the block that cost least, whatever their row. What dropping and
-rounding change is spread over the columns still to come, within the block at once and to later
-blocks at its end. With quantisation a group's scale and zero point are found when its first column
-comes, from the weights and the mask that pruning alone would now give it, errors weighted by
-1 / U_jj^2.
+Frantar and Alistarh, ICML 2023, algorithm 1. At every fourth column the two weights of the quad
+that cost least, w^2 / U_jj^2, are dropped from each row, U being the upper Cholesky factor of the
+inverse Hessian; or, without a pattern, at every block of 128 columns those of the block that cost
+least, whatever their row. `algos.weight.sweep` spreads what that changes over the columns to come.
 """
 
 from __future__ import annotations
@@ -18,14 +14,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from algos.base import Parity
-from algos.quant.groupwise import as_packed, kept_of
 from algos.static.base import LinearView, Need, PrunedWeight
 from algos.weight.base import GroupedMethod, WeightPlan
 from algos.weight.magnitude import above_threshold
-from algos.weight.pattern import keep_largest, keep_matrix
+from algos.weight.pattern import keep_matrix
 from algos.weight.sweep import BLOCK, Choice, Sweep
-from workloads.errors import InputError
-from workloads.packed import KEPT, QUAD, PackedMatrix, WeightFormat
+from workloads.packed import KEPT, QUAD
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -47,7 +41,7 @@ def prune(
     Raises:
         InputError: the Hessian is not finite, or the columns are no multiple of `of`.
     """
-    return Sweep(weight, hessian, _n_of_m(weight, kept, of, layer), layer).run()
+    return Sweep(weight, hessian, Choice.n_of_m(kept, of, weight, layer), layer).run()
 
 
 def prune_unstructured(
@@ -74,33 +68,6 @@ def prune_unstructured(
     """
     choice = Choice(block, lambda score: count(score, keep_ratio), block)
     return Sweep(weight, hessian, choice, layer).run()
-
-
-def prune_and_quantize(
-    weight: Tensor, hessian: Tensor, form: WeightFormat, layer: str = "the matrix"
-) -> PackedMatrix:
-    """Return the weights of one pass that prunes 2:4 and quantises.
-
-    Args:
-        weight: (rows, columns) float32.
-        hessian: (columns, columns).
-        form: 2:4, 2 to 8 bits with an integer zero point.
-        layer: named by errors.
-
-    Raises:
-        InputError: the Hessian is not finite, the columns are no multiple of the group, or a
-            scale is not below 1.
-    """
-    sweep = Sweep(weight, hessian, _n_of_m(weight, KEPT, QUAD, layer), layer, form)
-    sweep.run()
-    codes = kept_of(sweep.codes, sweep.mask)
-    return as_packed(codes, sweep.mask, sweep.scale, sweep.zero, form, weight.shape[1], layer)
-
-
-def _n_of_m(weight: Tensor, kept: int, of: int, layer: str) -> Choice:
-    if weight.shape[1] % of:
-        raise InputError(f"{layer}: inputs must be a multiple of {of}, not {weight.shape[1]}")
-    return Choice(of, lambda score: keep_largest(score, kept, of))
 
 
 class SparseGpt(GroupedMethod):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, NamedTuple
 
 from algos.quant.groupwise import best_range, encode, kept_of
+from algos.weight.pattern import keep_largest
 from workloads.errors import InputError
 from workloads.packed import WeightFormat
 
@@ -27,6 +28,17 @@ class Choice(NamedTuple):
     columns: int  # decided together, when the first of them comes
     mask: Callable[[Tensor], Tensor]  # (rows, columns) scores -> which stay
     block: int = BLOCK
+
+    @classmethod
+    def n_of_m(cls, kept: int, of: int, weight: Tensor, layer: str) -> Choice:
+        """Let the best `kept` of every `of` columns of `weight` (rows, columns) stay.
+
+        Raises:
+            InputError: the columns are no multiple of `of`.
+        """
+        if weight.shape[1] % of:
+            raise InputError(f"{layer}: inputs must be a multiple of {of}, not {weight.shape[1]}")
+        return cls(of, lambda score: keep_largest(score, kept, of))
 
 
 class Sweep:

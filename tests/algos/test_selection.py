@@ -10,12 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from algos.selection import (
+    best_first,
     check_finite,
     importance_codes,
     keep_count,
     keep_ratios,
     kept_ids,
+    largest,
     probability_codes,
+    rows_of,
     top_mask,
 )
 from workloads.errors import InputError
@@ -72,6 +75,22 @@ def test_top_mask_keeps_the_largest_with_ties_to_the_lowest_index(
 def test_top_mask_works_row_by_row() -> None:
     mask = top_mask(torch.tensor([[[1, 3, 3], [7, 7, 7]]], dtype=torch.int32), 2)
     assert mask.tolist() == [[[False, True, True], [True, True, False]]]
+
+
+def test_the_best_of_each_row_come_first_the_lower_index_among_equals() -> None:
+    score = torch.tensor([[[1.0, 2, 2, 0]]])
+    assert best_first(score, 3).tolist() == [[[1, 2, 0]]]
+    assert best_first(score, 9).tolist() == [[[1, 2, 0, 3]]]
+    assert largest(score, 1).tolist() == [[[False, True, False, False]]]
+    assert largest(score, 9).all()
+
+
+def test_rows_are_taken_in_the_order_asked_for() -> None:
+    x = torch.arange(12).view(2, 3, 2)
+    assert rows_of(x, torch.tensor([[2, 0], [1, 1]])).tolist() == [
+        [[4, 5], [0, 1]],
+        [[8, 9], [8, 9]],
+    ]
 
 
 def test_codes() -> None:

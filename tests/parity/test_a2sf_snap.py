@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from algos.kv.a2sf import forgetting_score
-from algos.kv.keep import keep_budget, kept_positions
+from algos.kv.keep import keep_budget
 from algos.kv.snapkv import window_votes
+from algos.selection import kept_ids
 from workloads.attention import attention_probability
 
 Parity = Callable[[str], dict[str, Any]]
@@ -41,6 +42,6 @@ def test_scores_sets_and_outputs(parity: Parity) -> None:
     for name, score in scores.items():
         np.testing.assert_allclose(score.numpy(), case[f"{name}_score"], rtol=1e-5, atol=1e-9)
         keep = keep_budget(score, int(case["budget"]), recent=int(case["recent"]))
-        assert np.array_equal(kept_positions(keep).numpy(), case[f"{name}_sel"]), name
+        assert np.array_equal(kept_ids(keep).numpy(), case[f"{name}_sel"]), name
         # the prefill itself is dense
         np.testing.assert_allclose(output.numpy(), case[f"{name}_out"], rtol=1e-5, atol=1e-6)

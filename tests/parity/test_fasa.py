@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from algos.kv.fasa import agreement, chunk_channels, partial_scores
+from algos.kv.fasa import partial_scores
 from algos.kv.keep import keep_top
+from algos.kv.rotary_chunks import agreement, chunk_channels
 
 Parity = Callable[[str], dict[str, Any]]
 

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from algos.kv.keep import accumulate, keep_budget, kept_positions, received, survivors
+from algos.kv.keep import accumulate, keep_budget, received, survivors
+from algos.selection import kept_ids
 
 Parity = Callable[[str], dict[str, Any]]
 
@@ -32,4 +33,4 @@ def test_sets_and_sums_of_every_step(parity: Parity) -> None:
         ids, total = survivors(ids, keep), survivors(total, keep)
         assert np.array_equal(ids[0].numpy(), case["keep_pos"][number]), number
         np.testing.assert_allclose(total[0].numpy(), case["hh_score"][number], rtol=1e-5)
-    assert kept_positions(keep).shape[-1] == budget
+    assert kept_ids(keep).shape[-1] == budget

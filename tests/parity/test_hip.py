@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from algos.attention.hip import block_scores, search
+from algos.attention.halving import search
+from algos.attention.hip import block_scores
 
 Parity = Callable[[str], dict[str, Any]]
 

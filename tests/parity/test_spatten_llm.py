@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from algos.kv.keep import keep_budget, kept_positions
+from algos.kv.keep import keep_budget
 from algos.kv.spatten_llm import logit_sums
+from algos.selection import kept_ids
 
 Parity = Callable[[str], dict[str, Any]]
 
@@ -25,4 +26,4 @@ def test_sets_of_every_layer_and_head(parity: Parity) -> None:
             score = logit_sums(scores, scores.shape[1])
             budget = start + important + recent - coming
             keep = keep_budget(score, budget, sinks=start, recent=recent - coming)
-            assert np.array_equal(kept_positions(keep)[0].numpy(), case[key][layer]), (key, layer)
+            assert np.array_equal(kept_ids(keep)[0].numpy(), case[key][layer]), (key, layer)

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import torch
 
-from algos.expert.stun import clusters, representatives, router_distance
+from algos.expert.stun import representatives, router_distance
+from algos.linkage import clusters
 
 AVERAGED_UP_TO = 2  # the authors' default
 

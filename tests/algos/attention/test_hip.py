@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from algos.attention.hip import HiP, block_scores, search
+from algos.attention.halving import search
+from algos.attention.hip import HiP, block_scores
 from algos.attention.lambda_attention import LambdaAttention
 from algos.kv.base import CacheStep
 

@@ -10,7 +10,7 @@ import torch
 
 from algos import METHODS
 from algos.expert.base import ExpertMethod, dropping
-from algos.expert.stun import Stun, largest_of_row
+from algos.expert.stun import Stun
 from algos.expert.uncurl import routed_share
 from algos.static.apply import applied
 from algos.static.base import Pruning, StaticMethod
@@ -94,12 +94,6 @@ def test_use_counts_routed_tokens() -> None:
     logits = logits @ view.blocks[0].linears["router"].weight.T
     chosen = logits.topk(2).indices.flatten()
     assert torch.allclose(share, torch.bincount(chosen, minlength=4) / len(chosen))
-
-
-def test_the_best_of_a_row_lowest_first() -> None:
-    assert largest_of_row(torch.tensor([[1.0, 2, 2, 0]]), 1).tolist() == [
-        [False, True, False, False]
-    ]
 
 
 def test_stun_keeps_its_budget_of_weights() -> None:

@@ -8,13 +8,12 @@ import torch
 from algos.kv.a2sf import forgetting_score
 from algos.kv.cskv import low_rank, principal
 from algos.kv.deltallm import delta_keys, threshold_for
-from algos.kv.fasa import FASA, agreement, chunk_channels, partial_scores
+from algos.kv.fasa import FASA, partial_scores
 from algos.kv.keep import (
     accumulate,
     group_mean,
     keep_budget,
     keep_top,
-    kept_positions,
     received,
     survivors,
 )
@@ -22,13 +21,14 @@ from algos.kv.keydiff import key_difference
 from algos.kv.knorm import key_norm_score
 from algos.kv.mustafar import Mustafar, kept_count, key_weight, largest
 from algos.kv.observed import observed_attention
-from algos.kv.random import draw
+from algos.kv.rotary_chunks import agreement, chunk_channels
 from algos.kv.snapkv import pooled, window_votes
 from algos.kv.spatten_llm import logit_sums
 from algos.kv.streaming_llm import sink_recent_mask
 from algos.kv.think import ThinK, channel_score
 from algos.kv.tim import page_mask
-from algos.kv.tova import last_query_attention
+from algos.selection import kept_ids
+from algos.token.shared import last_attention, random_scores
 from workloads.errors import InputError
 
 PROBABILITY = torch.tensor([[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]]])  # (head, query, key)
@@ -36,8 +36,8 @@ PROBABILITY = torch.tensor([[[1.0, 0, 0], [0.5, 0.5, 0], [0.2, 0.3, 0.5]]])  # (
 
 def test_protected_tokens_and_the_best_between_stay() -> None:
     score = torch.tensor([[0.0, 5, 1, 9, 9, 0, 7]])
-    assert kept_positions(keep_budget(score, 4, sinks=1, recent=1)).tolist() == [[0, 3, 4, 6]]
-    assert kept_positions(keep_budget(score, 3, recent=2)).tolist() == [[3, 5, 6]]
+    assert kept_ids(keep_budget(score, 4, sinks=1, recent=1)).tolist() == [[0, 3, 4, 6]]
+    assert kept_ids(keep_budget(score, 3, recent=2)).tolist() == [[3, 5, 6]]
     assert keep_budget(score, 7).all()
     assert keep_budget(score, 9, sinks=3, recent=3).all()
 
@@ -95,7 +95,7 @@ def test_votes_of_the_window_are_pooled() -> None:
 
 def test_the_last_query_speaks_for_the_layer() -> None:
     two = torch.stack((PROBABILITY[0], PROBABILITY[0].flip(-1)))[None]
-    torch.testing.assert_close(last_query_attention(two), torch.tensor([[0.35, 0.3, 0.35]]))
+    torch.testing.assert_close(last_attention(two), torch.tensor([[0.35, 0.3, 0.35]]))
 
 
 def test_raw_scores_are_summed_over_queries_and_groups() -> None:
@@ -121,8 +121,8 @@ def test_sinks_and_a_window_with_room_for_tokens_that_come() -> None:
 
 def test_numbers_of_a_token_do_not_depend_on_its_neighbours() -> None:
     generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
-    two = draw((3, 5), generators)
-    assert torch.equal(two[1], draw((3, 5), [torch.Generator().manual_seed(2)])[0])
+    two = random_scores(generators, 3, 5)
+    assert torch.equal(two[1], random_scores([torch.Generator().manual_seed(2)], 3, 5)[0])
 
 
 def test_channels_of_k_by_hand() -> None:

@@ -12,7 +12,7 @@ from algos.token.aim import AIM, page_rank, schedule, sharpened
 from algos.token.catp import context_score
 from algos.token.entropy_prune import EntropyPrune, matrix_entropy
 from algos.token.feather import evenly, unrotated
-from algos.token.information_horizon import InformationHorizon, diversity
+from algos.token.information_horizon import InformationHorizon
 from algos.token.ltp_cascade import LTPCascade, keep_rates, received, survivors
 from algos.token.opti_prune import base_scores, copy_matrix, patches
 from algos.token.shared import (
@@ -199,15 +199,6 @@ def test_zero_tprune_drops_similar_tokens_first() -> None:
         if d.kept_tokens is not None
     ]
     assert [d.kept_tokens.shape[1] for d in kept] == [1 + 13, 1 + 10, 1 + 8]
-
-
-def test_diversity_takes_the_farthest_next() -> None:
-    angle = torch.tensor([0.0, 10.0, 90.0, 100.0, 200.0]).deg2rad()
-    x = torch.stack([angle.cos(), angle.sin()], 1)[None]
-    # 200 degrees is farthest from its nearest (100); then 0, farthest from 200
-    assert diversity(x, 1).tolist() == [[0, 0, 0, 0, 1]]
-    assert diversity(x, 2).tolist() == [[0, 1, 0, 0, 1]]
-    assert diversity(torch.ones(1, 4, 2), 2).tolist() == [[1, 1, 0, 0]]
 
 
 def test_information_horizon_draws_every_token_equally_often() -> None:

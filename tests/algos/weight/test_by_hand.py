@@ -12,8 +12,9 @@ import torch
 from algos.static.base import LinearView, Outcome
 from algos.static.run import prune
 from algos.weight.allocate import clip, meet_budget
-from algos.weight.armor import factorize, first_mask, normalized
+from algos.weight.armor import first_mask, normalized
 from algos.weight.base import WeightPlan, global_plan
+from algos.weight.block_factors import factorize
 from algos.weight.component_magnitude import ComponentMagnitude, component_ratios
 from algos.weight.constant_block import ConstantBlock, block_score
 from algos.weight.d_pruner import DPruner, dual_importance, removal_error
@@ -131,15 +132,15 @@ def test_armor_improves_on_its_first_mask() -> None:
     weight, columns, rows = normalized(draw(32, 48))
     squares = draw(48, seed=1).square() + 0.1
     generator = torch.Generator().manual_seed(0)
-    losses = []
+    mask, losses = first_mask(weight, squares), []
     for steps in (0, 1, 20):
-        found = factorize(weight, squares, block=16, steps=steps, generator=generator)
+        found = factorize(weight, squares, mask, block=16, steps=steps, generator=generator)
         losses.append(float(((weight - found.product).square() * squares).sum()))
         assert ((found.core != 0).view(32, -1, 4).sum(-1) <= 2).all()
         assert found.left.shape == (2, 16, 16)
         assert found.right.shape == (3, 16, 16)
         if not steps:
-            torch.testing.assert_close(found.product, weight * first_mask(weight, squares))
+            torch.testing.assert_close(found.product, weight * mask)
     assert losses[0] > losses[1] > losses[2]
     torch.testing.assert_close(weight * rows[:, None] * columns, draw(32, 48))
 

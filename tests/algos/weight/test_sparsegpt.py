@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from algos.quant.groupwise import quantize_weight
+from algos.weight.joint import prune_and_quantize
 from algos.weight.pattern import keep_largest
-from algos.weight.sparsegpt import hessian_of, prune, prune_and_quantize
+from algos.weight.sparsegpt import hessian_of, prune
 from workloads.errors import InputError
 from workloads.packed import WeightFormat
 
