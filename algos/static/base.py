@@ -31,6 +31,7 @@ Need = Literal[
     "input_gradients",  # of the loss by the inputs of `output` and `down`, beside "inputs"
     "hidden",  # states that enter and leave each block of the dense model
 ]
+PROBED_TOKENS = 2048  # of calibration text, enough for many probes of a model: an own choice
 Pattern = Literal["dense", "unstructured", "n:m", "block", "structured"]
 
 
@@ -234,6 +235,7 @@ class StaticMethod(Method):
     """A method that decides once what a model loses; the model then runs without it."""
 
     needs: ClassVar[frozenset[Need]] = frozenset()  # what the views hold
+    calibration_tokens: ClassVar[int | None] = None  # of text that it reads, at most; None: all
 
     keep_ratio: Ratio = 0.5
     """Share that is kept of what the method prunes."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from algos.linears import Slot
@@ -33,6 +33,15 @@ class Calibration:
     samples: tuple[Mapping[str, Any], ...]  # arguments of a call of the model, batch of one
     read: Callable[[Any], Tensor]  # what the model returned -> (rows, width)
     loss: Callable[[Tensor, int], Tensor]  # (rows, width) and the sample's number -> scalar
+
+    def of_tokens(self, most: int) -> Calibration:
+        """Return the first samples, at least one, that hold at most so many tokens of text."""
+        held, kept = 0, 0
+        for sample in self.samples:
+            text = sample.get("input_ids", sample.get("inputs_embeds"))
+            held += 0 if text is None else text.shape[1]  # an image is none
+            kept += held <= most
+        return replace(self, samples=self.samples[: max(kept, 1)])
 
 
 def next_token(tokens: Tensor) -> Calibration:
@@ -180,6 +189,32 @@ class Passes:
 def first(output: Any) -> Any:
     """Return what a block returned: some return a tuple that begins with the hidden states."""
     return output[0] if isinstance(output, tuple) else output
+
+
+def rows_of(output: Any) -> Tensor:
+    """Return the hidden states (tokens, hidden) of what entered or left a block."""
+    hidden: Tensor = first(output)
+    return hidden.flatten(0, -2)
+
+
+@contextmanager
+def passing(blocks: Sequence[Any]) -> Iterator[list[list[Any]]]:
+    """Collect what enters the first block, and what each block returns: [layer + 1][sample]."""
+    found: list[list[Any]] = [[] for _ in range(len(blocks) + 1)]
+
+    def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found[0].append(args[0] if args else kwargs["hidden_states"])
+
+    def after(place: int) -> Any:
+        return lambda _module, _args, output: found[place].append(output)
+
+    hooks = [blocks[0].register_forward_pre_hook(before, with_kwargs=True)]
+    hooks += [block.register_forward_hook(after(i + 1)) for i, block in enumerate(blocks)]
+    try:
+        yield found
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 from algos.base import Method
 from algos.dense import Dense
 from algos.linears import Slot, block_slots
-from algos.static.apply import applied, apply_block, pruned_copy
-from algos.static.base import BlockView, LinearView, ModelView, Outcome, Pruning, StaticMethod
-from algos.static.calibrate import Calibration, Inputs, Passes, captured_all, first, flat
+from algos.static.apply import apply_block, pruned_copy
+from algos.static.base import BlockView, LinearView, ModelView, Pruning, StaticMethod
+from algos.static.calibrate import Calibration, Inputs, Passes, captured_all, flat, passing, rows_of
 from algos.static.facts import StaticFacts, trace_facts
 from algos.static.gradients import ModelGradients, gradients
+from algos.static.probing import Prober
 from workloads.capture import find_blocks
 from workloads.errors import InputError
 from workloads.models import LoadedModel
@@ -45,6 +46,8 @@ def prune(
         InputError: the model's matrices are not known; a weight, an input or a gradient is not
             finite, or whatever the method refuses.
     """
+    if method.calibration_tokens is not None:
+        calibration = calibration.of_tokens(method.calibration_tokens)
     view = model_view(method, model, shape, calibration, seed)
     plan = method.plan(view)
     if "block_inputs" not in method.needs:
@@ -108,52 +111,8 @@ def model_view(
         blocks=tuple(blocks),
         samples=len(calibration.samples),
         generator=torch.Generator().manual_seed(seed),
-        probe=lambda pruning: probe(model, calibration, pruning),
+        probe=Prober(model, calibration),
     )
-
-
-def probe(model: Any, calibration: Calibration, pruning: Pruning) -> Outcome:
-    """Run the calibration on a pruned model, which is then what it was."""
-    import torch
-
-    losses: list[float] = []
-    outputs: list[Tensor] = []
-    with torch.no_grad(), applied(model, pruning), _Hidden(model) as hidden:
-        for number, sample in enumerate(calibration.samples):
-            outputs.append(calibration.read(model(**sample)))
-            losses.append(float(calibration.loss(outputs[-1], number)))
-    return Outcome(
-        losses=tuple(losses),
-        outputs=tuple(outputs),
-        hidden=tuple(tuple(samples) for samples in hidden.states[1:]),
-    )
-
-
-class _Hidden:
-    """Keeps the hidden states (tokens, hidden) before the first block and after each one."""
-
-    def __init__(self, model: Any) -> None:
-        self._blocks = find_blocks(model)
-        self.states: list[list[Tensor]] = [[] for _ in range(len(self._blocks) + 1)]
-
-    def __enter__(self) -> _Hidden:
-        self._hooks = [self._blocks[0].register_forward_pre_hook(self._before, with_kwargs=True)]
-        for layer, block in enumerate(self._blocks):
-            self._hooks.append(block.register_forward_hook(self._after(layer + 1)))
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        for hook in self._hooks:
-            hook.remove()
-
-    def _before(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._keep(0, args[0] if args else kwargs["hidden_states"])
-
-    def _after(self, place: int) -> Any:
-        return lambda _module, _args, output: self._keep(place, first(output))
-
-    def _keep(self, place: int, hidden: Tensor) -> None:
-        self.states[place].append(hidden.reshape(-1, hidden.shape[-1]))
 
 
 def _dense_pass(
@@ -161,10 +120,11 @@ def _dense_pass(
 ) -> tuple[list[Inputs], list[list[Tensor]]]:
     import torch
 
-    with torch.no_grad(), captured_all(slots) as found, _Hidden(model) as hidden:
+    with torch.no_grad(), captured_all(slots) as found, passing(find_blocks(model)) as states:
         for sample in calibration.samples:
             model(**sample)
-    return [_finite(flat(x), layer) for layer, x in enumerate(found)], hidden.states
+    hidden = [[*map(rows_of, samples)] for samples in states]
+    return [_finite(flat(x), layer) for layer, x in enumerate(found)], hidden
 
 
 def _finite(found: Inputs, layer: int) -> Inputs:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from algos.base import Parity
-from algos.static.base import BlockPruning, ModelView, Outcome, Pruning
+from algos.static.base import PROBED_TOKENS, BlockPruning, ModelView, Outcome, Pruning
 from algos.structured.base import StructuredMethod, plain, pruned, sizes_of
 from algos.structured.budget import global_masks
 
@@ -42,15 +42,16 @@ class Optin(StructuredMethod):
     """Keep the heads and neurons whose loss would disturb later layers most, for their weights.
 
     From the description: the error is that of the cosines between tokens, and neurons are measured
-    some at a time. Differences: the budget is of weights, not of operations, which differ by the
-    attention products; the paper's term of the logits is left out. Budget: short of it by less
-    than one head.
+    some at a time, on at most 2048 tokens of text (own choice). Differences: the budget is of
+    weights, not of operations, which differ by the attention products; the paper's term of the
+    logits is left out. Budget: short of it by less than one head.
     """
 
     name: ClassVar[str] = "optin"
     signal: ClassVar[str] = "error of later hidden states without a unit"
     paper: ClassVar[str] = "Khaki and Plataniotis, ICLR 2024, arXiv:2403.17921"
     parity: ClassVar[Parity] = "description"
+    calibration_tokens: ClassVar[int | None] = PROBED_TOKENS
 
     neurons_at_once: Annotated[int, Field(ge=1)] = 64
     """Neighbouring neurons measured together, each set a run of the calibration samples."""

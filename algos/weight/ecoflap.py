@@ -13,6 +13,7 @@ from pydantic import Field
 
 from algos.base import Fraction, Parity
 from algos.static.base import (
+    PROBED_TOKENS,
     BlockPruning,
     BlockView,
     LinearView,
@@ -53,7 +54,8 @@ class EcoFlap(WeightMethod):
 
     From the description: a layer is a transformer block, its importance the root mean square over
     directions of the loss's slope along one (which estimates the norm of its gradient), times the
-    mean absolute weight. An output keeps the next whole number of weights.
+    mean absolute weight. An output keeps the next whole number of weights. At most 2048 tokens of
+    text are read, an own choice.
     """
 
     name: ClassVar[str] = "ecoflap"
@@ -62,6 +64,7 @@ class EcoFlap(WeightMethod):
     training: ClassVar[str] = "calibration samples with a loss"
     parity: ClassVar[Parity] = "description"
     needs: ClassVar[frozenset[Need]] = frozenset({"block_inputs"})
+    calibration_tokens: ClassVar[int | None] = PROBED_TOKENS
 
     directions: Annotated[int, Field(ge=1)] = 8
     """Random directions for each layer; of few of them the estimate is mostly noise."""

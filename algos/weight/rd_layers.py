@@ -15,6 +15,7 @@ from pydantic import Field
 
 from algos.base import Parity
 from algos.static.base import (
+    PROBED_TOKENS,
     BlockPruning,
     LinearView,
     ModelView,
@@ -71,7 +72,7 @@ class RdLayers(WeightMethod):
     """Drops the smallest weights of each matrix, so many that the output changes least.
 
     A matrix keeps a whole number of `levels`: the model keeps at most the budget, and less by at
-    most one level of one matrix.
+    most one level of one matrix. It is measured on at most 2048 tokens of text, an own choice.
     """
 
     name: ClassVar[str] = "rd-layers"
@@ -79,6 +80,7 @@ class RdLayers(WeightMethod):
     paper: ClassVar[str] = "Xu et al., ICCV 2023, arXiv:2308.10438"
     training: ClassVar[str] = "calibration samples"
     parity: ClassVar[Parity] = "hand"
+    calibration_tokens: ClassVar[int | None] = PROBED_TOKENS
 
     levels: Annotated[int, Field(ge=2, le=100)] = 5
     """Ratios that are measured for each matrix: 1 / levels to 1."""
@@ -91,10 +93,8 @@ class RdLayers(WeightMethod):
         )
         sizes = [view.weight.numel() for view in views]
         found = best_levels(distortion, sizes, self.keep_ratio)
-        places = [(view.layer, view.name) for view in views]
-        return WeightPlan(
-            ratios={place: level / self.levels for place, level in zip(places, found, strict=True)}
-        )
+        pairs = zip(views, found, strict=True)
+        return WeightPlan(ratios={(v.layer, v.name): level / self.levels for v, level in pairs})
 
     def score(self, linear: LinearView) -> Tensor:
         """Return |w|."""

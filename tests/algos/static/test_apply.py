@@ -13,7 +13,7 @@ from algos.linears import block_slots
 from algos.static.apply import applied, pruned_copy
 from algos.static.base import BlockPruning, PrunedWeight, Pruning
 from algos.static.facts import trace_facts
-from algos.static.run import probe
+from algos.static.probing import Prober
 from tests.algos.static.models import FAMILIES, random_model
 from workloads.errors import InputError
 
@@ -89,12 +89,12 @@ def test_cut_heads_equal_a_narrower_model() -> None:
 def test_skipped_sublayers_leave_the_residual(family: str) -> None:
     model, _, calibration = random_model(family)
     whole = one(BlockPruning(skip_attention=True, skip_ffn=True))
-    hidden = probe(model, calibration, whole).hidden
+    hidden = Prober(model, calibration)(whole).hidden
     for entered, left in zip(*hidden, strict=True):
         if family != "bert":  # BERT normalises what is left of the sum
             assert left.equal(entered)
         assert torch.isfinite(left).all()
-    half = probe(model, calibration, one(BlockPruning(skip_ffn=True))).hidden
+    half = Prober(model, calibration)(one(BlockPruning(skip_ffn=True))).hidden
     assert not half[1][0].equal(hidden[1][0])
     facts = trace_facts(model, whole)
     assert facts.tokens[1] == {"attention_skipped": True, "ffn_skipped": True}

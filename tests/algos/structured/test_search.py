@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from algos.structured.axformer import Part, hindering
+from algos.structured.axformer import hindering
+from algos.structured.parts import Part
 from algos.structured.tyr import coarse_to_fine
 from workloads.errors import InputError
 
@@ -35,6 +36,7 @@ def test_shares_stay_between_none_and_all() -> None:
 
 WHOLE = [Part("attention", 0), Part("attention", 1)]
 HEADS = [Part("attention", layer, head, 1) for layer in (0, 1) for head in (0, 1)]
+PARTS = WHOLE[::-1] + HEADS[::-1]
 
 
 def kept(removed: frozenset[Part]) -> int:
@@ -49,15 +51,26 @@ def test_parts_that_hinder_go_large_ones_first() -> None:
     def loss(removed: frozenset[Part]) -> float:
         return 2.0 + sum(costs.get(part, 0) for part in removed)
 
-    assert hindering([WHOLE, HEADS], kept, loss, 2.0, 4, 0.01) == {WHOLE[1]}
-    assert hindering([WHOLE, HEADS], kept, loss, 2.0, 2, 0.01) == {WHOLE[1], HEADS[1]}
+    assert hindering(PARTS, kept, loss, 2.0, 4, 0.01) == {WHOLE[1]}
+    assert hindering(PARTS, kept, loss, 2.0, 2, 0.01) == {WHOLE[1], HEADS[1]}
 
 
 def test_a_large_part_does_not_exceed_the_budget() -> None:
-    found = hindering([WHOLE, HEADS], kept, lambda removed: 1.0, 1.0, 6, 0.01)
+    found = hindering(PARTS, kept, lambda removed: 1.0, 1.0, 6, 0.01)
     assert found == {HEADS[3]}
+
+
+def test_a_part_is_measured_again_only_when_it_could_go() -> None:
+    asked: list[frozenset[Part]] = []
+
+    def loss(removed: frozenset[Part]) -> float:
+        asked.append(removed)
+        return 1 + sum(0.5 + 0.2 * HEADS.index(part) for part in removed)
+
+    assert hindering(HEADS[::-1], kept, loss, 1.0, 6, 0.1) == {HEADS[1]}
+    assert asked == [frozenset({part}) for part in HEADS[::-1]] + [frozenset({HEADS[1]})]
 
 
 def test_losses_must_be_finite() -> None:
     with pytest.raises(InputError, match="must be finite, it is nan"):
-        hindering([WHOLE, HEADS], kept, lambda removed: float("nan"), 1.0, 4, 0.01)
+        hindering(PARTS, kept, lambda removed: float("nan"), 1.0, 4, 0.01)
