@@ -42,7 +42,8 @@ class SpAttenEngine:
         self._output_latency = machine.prob_value.latency_cycles
         self._late = late.tolist()
         self._has_lsbs = (operations.k_lsb_bits > 0).tolist()
-        self._recompute = recompute_flags(trace, operations)
+        # copies: numba would compile its kernel once more for read-only arrays
+        self._recompute = [flags.copy() for flags in recompute_flags(trace, operations)]
         self._values_match = (operations.values == operations.values_fetched).tolist()
         dims = operations.head_dim.tolist()
         self._per_score = [machine.query_key.scores_per_cycle(dim) for dim in dims]
