@@ -59,7 +59,7 @@ class Record:
     multiplications: IntArray  # (operations,)
     dram: HasCounters
     topk_data: str  # recorded, drawn, or none
-    timeline: pd.DataFrame
+    timeline: dict[str, Any]  # columns of the `timeline` table
     responses: pd.DataFrame | None = None  # clock of each answer, where rows are requests
     products: ProductWork | None = None  # matrix products with weights, where a machine runs them
 

@@ -16,7 +16,7 @@ from sim.machines import dense_kernel as kernel
 from sim.machines.base import COMMON_FIDELITY, Machine, Record
 from sim.machines.pipeline import Arrivals, Buffers, HeadTimes, Pipeline
 from sim.machines.plan import FetchPlan, make_plan, plane_traffic
-from sim.machines.timeline import timeline_table
+from sim.machines.timeline import timeline_columns
 from sim.operations import Operations, multiplications
 from workloads.config import Config
 from workloads.trace import Trace
@@ -123,7 +123,7 @@ class Dense(Machine):
             multiplications=multiplications(operations),
             dram=dram,
             topk_data="none",
-            timeline=timeline_table(
+            timeline=timeline_columns(
                 operations, schedule, engine.spans(timeline_heads), timeline_heads
             ),
         )

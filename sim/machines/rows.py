@@ -15,7 +15,7 @@ from sim.machines import rows_kernel as kernel
 from sim.machines.base import Machine, Record
 from sim.machines.pipeline import Arrivals, Buffers, HeadTimes, Pipeline
 from sim.machines.plan import FetchPlan, make_plan, plane_traffic
-from sim.machines.timeline import timeline_table
+from sim.machines.timeline import timeline_columns
 from sim.operations import Operations
 from workloads.trace import Trace
 
@@ -90,7 +90,7 @@ class RowMachine(Machine):
             multiplications=products,
             dram=dram,
             topk_data="none",
-            timeline=timeline_table(
+            timeline=timeline_columns(
                 operations, schedule, engine.spans(timeline_heads), timeline_heads
             ),
         )

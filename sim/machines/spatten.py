@@ -32,7 +32,7 @@ from sim.machines.selections import (
 from sim.machines.spatten_engine import SpAttenEngine
 from sim.machines.spatten_fc import ProductEngine
 from sim.machines.spatten_options import FlowConfig, PrecisionConfig, adapt
-from sim.machines.timeline import timeline_table
+from sim.machines.timeline import timeline_columns
 from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations, multiplications
 from workloads.trace import Trace
 
@@ -210,7 +210,7 @@ class SpAtten(Machine):
             multiplications=multiplications(operations),
             dram=dram,
             topk_data=_data(local, cascade),
-            timeline=timeline_table(
+            timeline=timeline_columns(
                 operations, schedule, engine.spans(timeline_heads), timeline_heads
             ),
         )

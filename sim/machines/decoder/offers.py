@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
 from sim.machines.decoder.attention import causal_scores, has_window, tokens_read
 from sim.machines.decoder.design import Costs
 from sim.machines.decoder.program import HEAD, Work
-from sim.operations import sparsity_table
+from sim.once import once
+from sim.operations import sparsity_columns
+from sim.summary import by_name
 from workloads.trace import Trace
 
 WINDOW, KV_PRECISION = "window", "KV precision"
@@ -88,15 +89,17 @@ def amounts(work: Work, costs: Costs, kinds: frozenset[str], *, offered: bool) -
     )
 
 
-def offers_table(trace: Trace, work: Work, costs: Costs, exploits: frozenset[str]) -> pd.DataFrame:
-    """Return offered and exploited sparsity by kind: see `TABLE_COLUMNS["sparsity"]`.
+def offers_columns(
+    trace: Trace, work: Work, costs: Costs, exploits: frozenset[str]
+) -> dict[str, Any]:
+    """Return the columns of offered and exploited sparsity: see `TABLE_COLUMNS["sparsity"]`.
 
     Kinds are counted one after another, those that the machine exploits first. Kinds of attention
     that it cannot exploit at all follow, as far as the trace has them.
     """
     order = sorted(KINDS, key=lambda kind: (kind not in exploits, KINDS.index(kind)))
     dense = amounts(work, costs, frozenset(), offered=True)
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     before, machine_before = dense, dense
     climbed: list[str] = []
     for kind in order:
@@ -109,22 +112,19 @@ def offers_table(trace: Trace, work: Work, costs: Costs, exploits: frozenset[str
                 round(found.multiplications if quantity == "multiplications" else found.bytes)
                 for found in (dense, before, after, machine_before, machine)
             )
-            rows.append(
-                {
-                    "kind": kind,
-                    "quantity": quantity,
-                    "dense": whole,
-                    "offered": had - has,
-                    "exploited": machine_had - machine_has,
-                }
-            )
+            rows.append((kind, quantity, whole, had - has, machine_had - machine_has))
         before, machine_before = after, machine
-    parts: list[pd.DataFrame] = [pd.DataFrame(rows), *_others(trace, rows)]
-    return pd.concat(parts, ignore_index=True)
+    whole_of = {quantity: whole for _, quantity, whole, _, _ in rows}
+    rows += [
+        (kind, quantity, whole_of[quantity], offered, 0)
+        for kind, quantity, offered in _others(trace)
+    ]
+    return by_name(("kind", "quantity", "dense", "offered", "exploited"), rows)
 
 
-def _others(trace: Trace, rows: list[dict[str, Any]]) -> list[pd.DataFrame]:
-    """Return the kinds of `sim.operations` that rows without a window offer."""
+@once(kept=1)
+def _others(trace: Trace) -> tuple[tuple[str, str, int], ...]:
+    """Return kind, quantity and amount of what rows without a window offer `sim.operations`."""
     table = trace.tables["attention"]
     windowed = has_window(trace)
     fields = (
@@ -138,10 +138,8 @@ def _others(trace: Trace, rows: list[dict[str, Any]]) -> list[pd.DataFrame]:
         pruned |= c[name] < 1
     pruned |= (c["keys"] < c["keys_dense"]) & ~windowed
     if not pruned.any():
-        return []
-    kept = table.filter(pa.array(~windowed))
-    others = sparsity_table(Trace(trace.header, trace.tables | {"attention": kept}), (), DENSE_BITS)
-    others = others[(others["kind"] != "precision")].copy()
-    dense = {row["quantity"]: row["dense"] for row in rows}
-    others["dense"] = others["quantity"].map(dense)
-    return [others]
+        return ()
+    kept = Trace(trace.header, trace.tables | {"attention": table.filter(pa.array(~windowed))})
+    columns = sparsity_columns(kept, frozenset(), DENSE_BITS)
+    offers = zip(columns["kind"], columns["quantity"], columns["offered"], strict=True)
+    return tuple(offer for offer in offers if offer[0] != "precision")

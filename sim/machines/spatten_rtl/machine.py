@@ -22,7 +22,7 @@ from sim.machines.spatten_rtl import layout
 from sim.machines.spatten_rtl.layout import Ints, Sizes
 from sim.machines.spatten_rtl.released import Run, run_requests
 from sim.machines.spatten_rtl.requests import HEAD_DIM, LSB_BITS, Rows, request_table, sizes_of
-from sim.machines.timeline import timeline_table
+from sim.machines.timeline import timeline_columns
 from sim.operations import (
     VALUE_GENERATION,
     VALUE_PREFILL,
@@ -185,7 +185,7 @@ class SpAttenRtl(HeadMachine):
             multiplications=_per_head(owner, _multiplications(table), heads),
             dram=run.dram,
             topk_data="drawn" if _selects(table).any() else "none",
-            timeline=timeline_table(operations, schedule, [], 0),
+            timeline=timeline_columns(operations, schedule, [], 0),
             responses=pd.DataFrame(
                 {"request": np.arange(len(owner)), "response_cycle": run.responses}
             ),
