@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from sim.machines.decoder.attention import causal_scores, has_window, tokens_read
-from sim.machines.decoder.design import Costs
-from sim.machines.decoder.program import HEAD, Work
+from sim.machines.decoder.attention import Attention, causal_scores, has_window, tokens_read
+from sim.machines.decoder.design import Costs, IntArray, Product
+from sim.machines.decoder.program import HEAD, Rows, Work
 from sim.once import once
 from sim.operations import sparsity_columns
 from sim.summary import by_name
@@ -48,26 +48,53 @@ def amounts(work: Work, costs: Costs, kinds: frozenset[str], *, offered: bool) -
         kinds: of KINDS.
         offered: true: as the trace offers them; false: as the machine stores and computes them.
     """
-    rows, a, tile = work.rows, work.attention, costs.design.token_tile
-    shares = np.array([
-        (p.pattern_n / p.pattern_m if p.pattern_m else 1.0) if offered else kind.share
-        for p, kind in zip(work.products, work.kinds, strict=True)
-    ] or [1.0])  # fmt: skip
-    bits = np.array([
-        min(p.weight_bits, DENSE_BITS) if offered else kind.weight_bits
-        for p, kind in zip(work.products, work.kinds, strict=True)
-    ] or [1])  # fmt: skip
+    tile = costs.design.token_tile
+    if offered:
+        return _offered(work.rows, work.products, work.attention, tile, kinds)
+    given, which = np.unique(work.attention.bits, return_inverse=True)
+    forms = costs.forms
+    kv_bits = np.array([forms.of(bits).bits for bits in given.tolist()], np.int64)[which]
+    matrices = [(kind.share, kind.weight_bits) for kind in work.kinds]
+    return _sum_up(work.rows, matrices, work.attention, kv_bits, tile, kinds)
+
+
+@once(kept=32)
+def _offered(
+    rows: Rows, products: tuple[Product, ...], a: Attention, tile: int, kinds: frozenset[str]
+) -> Amounts:
+    """Return what a run takes when some kinds are left out as the trace offers them."""
+    matrices = [
+        (p.pattern_n / p.pattern_m if p.pattern_m else 1.0, min(p.weight_bits, DENSE_BITS))
+        for p in products
+    ]
+    return _sum_up(rows, matrices, a, np.minimum(a.bits, DENSE_BITS), tile, kinds)
+
+
+def _sum_up(
+    rows: Rows,
+    matrices: list[tuple[float, int]],
+    a: Attention,
+    kv_bits: IntArray,
+    tile: int,
+    kinds: frozenset[str],
+) -> Amounts:
+    """Return what a run takes.
+
+    Args:
+        rows: products.
+        matrices: share that is stored, and bits of a weight, by kind of matrix.
+        a: attention.
+        kv_bits: of K and V, by layer with attention.
+        tile: tokens that share a weight.
+        kinds: that are left out.
+    """
+    shares = np.array([share for share, _ in matrices] or [1.0])
+    bits = np.array([width for _, width in matrices] or [1])
     share = shares[rows.kind] if PATTERN in kinds else np.ones(len(rows.kind))
     width = bits[rows.kind] if PRECISION in kinds else np.full(len(rows.kind), DENSE_BITS)
     kept = rows.k * rows.n * share
     read = kept * width / 8 * np.where(rows.m > 1, -(-rows.m // tile), 1)
     head = rows.place == HEAD
-    if offered:
-        kv_bits = np.minimum(a.bits, DENSE_BITS)
-    else:
-        given, which = np.unique(a.bits, return_inverse=True)
-        forms = costs.forms
-        kv_bits = np.array([forms.of(bits).bits for bits in given.tolist()], np.int64)[which]
     kv = kv_bits if KV_PRECISION in kinds else np.full(len(a), DENSE_BITS)
     windowed = WINDOW in kinds
     limit = a.offered_window if windowed else np.zeros_like(a.keys)
