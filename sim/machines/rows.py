@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.blocks.dotprod import padded_head_dim
+from sim.blocks.dotprod import of_each_head, padded_head_dim
 from sim.dram.model import Dram
 from sim.energy.hardware import Hardware
 from sim.machines import eighth
@@ -202,5 +202,5 @@ def key_share(keys: IntArray, ratio: float) -> IntArray:
 
 def array_cycles(operations: Operations) -> IntArray:
     """Cycles that one key occupies an array of 64 multipliers."""
-    widths = np.array([padded_head_dim(dim) for dim in operations.head_dim.tolist()], np.int64)
+    widths = of_each_head(operations.head_dim, padded_head_dim)
     return -(-widths // eighth.MULTIPLIERS)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from sim.blocks.dotprod import ProbValueConfig, QueryKeyConfig
+from sim.blocks.dotprod import ProbValueConfig, QueryKeyConfig, of_each_head
 from sim.blocks.requant import RequantConfig
 from sim.blocks.topk import TopKConfig
 from sim.dram.model import Dram
@@ -157,9 +157,8 @@ class SpAtten(Machine):
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
         ops = operations
         runs = ops.queries + ops.recomputed
-        dims = ops.head_dim.tolist()
-        per_score = np.array([self.query_key.scores_per_cycle(d) for d in dims], np.int64)
-        per_row = np.array([self.prob_value.rows_per_cycle(d) for d in dims], np.int64)
+        per_score = of_each_head(ops.head_dim, self.query_key.scores_per_cycle)
+        per_row = of_each_head(ops.head_dim, self.prob_value.rows_per_cycle)
         return {
             "Q.K": runs * -(-ops.keys // per_score),
             "softmax": runs * -(-ops.keys // self.softmax.lanes),

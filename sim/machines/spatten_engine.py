@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.blocks.dotprod import of_each_head
 from sim.blocks.fetch import chunk_ready
 from sim.blocks.topk import filter_cycles
 from sim.machines import spatten_kernel as kernel
@@ -45,9 +46,9 @@ class SpAttenEngine:
         # copies: numba would compile its kernel once more for read-only arrays
         self._recompute = [flags.copy() for flags in recompute_flags(trace, operations)]
         self._values_match = (operations.values == operations.values_fetched).tolist()
-        dims = operations.head_dim.tolist()
-        self._per_score = [machine.query_key.scores_per_cycle(dim) for dim in dims]
-        self._per_row = [machine.prob_value.rows_per_cycle(dim) for dim in dims]
+        dims = operations.head_dim
+        self._per_score = of_each_head(dims, machine.query_key.scores_per_cycle).tolist()
+        self._per_row = of_each_head(dims, machine.prob_value.rows_per_cycle).tolist()
         self._state = kernel.State(len(operations))
         self._value_cycles = _fill_heads(self._state.heads, machine, operations)
         self._state.heads[late, kernel.VALUE_CYCLES] = 0
