@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def simulate_heads(trace: Trace, machine: HeadMachine, timeline_heads: int) -> Result:
     """Run every attention head of a trace on a machine; see `sim.run.simulate`."""
-    operations = machine.adapt(lower(trace, machine.exploits, machine.operand_bits))
+    operations = machine.operations(trace)
     unpruned = lower(trace, (), machine.operand_bits)
     record = machine.run(trace, operations, timeline_heads)
     layers = layer_columns(trace, machine, operations, record)

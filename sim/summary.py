@@ -6,13 +6,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import pandas as pd
 
 from sim.dram.model import Counters
 from sim.energy.account import price_layers
+from sim.energy.area import area_mm2
 from sim.energy.hardware import ADDRESS_BITS
 from sim.energy.tables import Constant
 from sim.once import once
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from sim.machines.base import BareMachine, HeadMachine, Record
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
+
+Amount = TypeVar("Amount", int, IntArray)
 
 
 def layer_columns(
@@ -57,17 +60,30 @@ def event_columns(
     by_layer: dict[str, IntArray] = dict(zip(record.counts, counted, strict=True))
     cycles, moved = layers["cycles"], layers["dram_transferred_bytes"]
     by_layer["pipeline_register_bit"] = by_layer["multiply"] * machine.hardware.register_bits
-    addresses = moved // machine.memory.transaction_bytes * ADDRESS_BITS
-    for event in ("dram_read_bit", "dram_io_bit", "data_crossbar_bit", "data_fifo_bit"):
-        by_layer[event] = moved * 8
-    for event in ("address_crossbar_bit", "address_fifo_bit"):
-        by_layer[event] = addresses
+    by_layer |= moved_events(machine, moved) | static_events(machine, cycles)
     counters = record.dram.counters
     by_layer["dram_activate"] = share_out(int(counters.activates.sum()), moved)
     by_layer["dram_refresh"] = share_out(int(counters.refreshes.sum()), cycles)
-    by_layer["dram_background"] = cycles * machine.memory.channels * (not machine.memory.ideal)
-    by_layer["sram_leakage"] = by_layer["logic_leakage"] = cycles
     return long_events(layers["layer"], by_layer)
+
+
+def moved_events(machine: BareMachine, moved_bytes: Amount) -> dict[str, Amount]:
+    """Return the events that bytes cost on their way from the DRAM to the buffers."""
+    bits = moved_bytes * 8
+    addresses = moved_bytes // machine.memory.transaction_bytes * ADDRESS_BITS
+    data = ("dram_read_bit", "dram_io_bit", "data_crossbar_bit", "data_fifo_bit")
+    of_data = dict.fromkeys(data, bits)
+    return of_data | dict.fromkeys(("address_crossbar_bit", "address_fifo_bit"), addresses)
+
+
+def static_events(machine: BareMachine, cycles: Amount) -> dict[str, Amount]:
+    """Return the events that pass with time, refreshes aside."""
+    channels = machine.memory.channels * (not machine.memory.ideal)
+    return {
+        "dram_background": cycles * channels,
+        "sram_leakage": cycles,
+        "logic_leakage": cycles,
+    }
 
 
 def long_events(layers: IntArray, by_layer: Mapping[str, IntArray]) -> dict[str, Any]:
@@ -177,7 +193,7 @@ def flat_row(
         + (products.multiplications_dense if products else 0),
         counters=record.dram.counters,
         topk_data=record.topk_data,
-        area_mm2=float(np.sum(columns["area"]["area_mm2"])),
+        area_mm2=area_mm2(machine.hardware),
     )
     return make_row(trace, machine, columns, totals)
 
@@ -212,9 +228,7 @@ def make_row(
         "cycles": totals.cycles,
         "latency_ns": seconds * 1e9,
         "bound_compute_cycles": totals.busy_cycles,
-        "bound_bandwidth_cycles": (
-            0 if machine.memory.ideal else int(np.ceil(transferred / machine.peak_bytes_per_cycle))
-        ),
+        "bound_bandwidth_cycles": bandwidth_cycles(machine, transferred),
         "multiplications": multiplications,
         "multiplications_dense": totals.multiplications_dense,
         "throughput_gops": 2 * multiplications / seconds / 1e9,
@@ -234,6 +248,13 @@ def make_row(
         "topk_data": totals.topk_data,
         "ideal": ", ".join(machine.ideal),
     } | {f"accuracy_{name}": value for name, value in header.accuracy.items()}
+
+
+def bandwidth_cycles(machine: BareMachine, transferred_bytes: int) -> int:
+    """Return the cycles that bytes take with every data pin busy."""
+    if machine.memory.ideal:
+        return 0
+    return int(np.ceil(transferred_bytes / machine.peak_bytes_per_cycle))
 
 
 def alive_columns(trace: Trace, layers: IntArray) -> dict[str, Any]:

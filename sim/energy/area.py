@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sim.energy import cells
@@ -32,6 +33,11 @@ def area_columns(hardware: Hardware) -> dict[str, Sequence[Any]]:
         "node_nm": [40.0] * len(component),
         "estimate": estimate,
     }
+
+
+def area_mm2(hardware: Hardware) -> float:
+    """Return the area of all parts."""
+    return float(np.sum(area_columns(hardware)["area_mm2"]))
 
 
 @lru_cache

@@ -17,7 +17,7 @@ from sim.machines.base import COMMON_FIDELITY, Machine, Record
 from sim.machines.pipeline import Arrivals, Buffers, HeadTimes, Pipeline
 from sim.machines.plan import FetchPlan, make_plan, plane_traffic
 from sim.machines.timeline import timeline_columns
-from sim.operations import Operations, multiplications
+from sim.operations import Operations
 from workloads.config import Config
 from workloads.trace import Trace
 
@@ -120,7 +120,7 @@ class Dense(Machine):
             counts=self._counts(operations),
             useful_bytes=useful,
             transactions=transactions,
-            multiplications=multiplications(operations),
+            multiplications=self.multiplications(operations),
             dram=dram,
             topk_data="none",
             timeline=timeline_columns(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,12 @@ class FetchPlan:
     queries: PlanePlan
     value_lsbs: PlanePlan
     query_lsbs: PlanePlan
+
+    @property
+    def size(self) -> int:
+        """Transactions of all heads."""
+        planes = (getattr(self, plane.name) for plane in fields(self))
+        return sum(len(plane.transactions) for plane in planes)
 
     def together(self, with_values: BoolArray) -> tuple[IntArray, IntArray]:
         """Return each head's K, Q and, where wanted, V as one list of transactions, and starts."""

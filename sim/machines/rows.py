@@ -57,6 +57,10 @@ class RowMachine(Machine):
     def extra_counts(self, operations: Operations) -> dict[str, IntArray]:
         """Return events beside those of fetching, multiplying and softmax."""
 
+    def multiplications(self, operations: Operations) -> IntArray:
+        keys, values = self.computed(operations)
+        return operations.queries * (keys + values) * operations.head_dim
+
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
         rows = self.row_cycles(operations)
         return {unit: operations.queries * cycles for unit, cycles in rows.items()}
@@ -79,8 +83,8 @@ class RowMachine(Machine):
         ).run()
         dram.finish(schedule.cycles)
         useful, transactions = plane_traffic(operations, plan)
-        keys, values = self.computed(operations)
-        products = operations.queries * (keys + values) * operations.head_dim
+        keys, _ = self.computed(operations)
+        products = self.multiplications(operations)
         return Record(
             schedule=schedule,
             unit_cycles=engine.unit_cycles(schedule.cycles),

@@ -33,7 +33,7 @@ from sim.machines.spatten_engine import SpAttenEngine
 from sim.machines.spatten_fc import ProductEngine
 from sim.machines.spatten_options import FlowConfig, PrecisionConfig, adapt
 from sim.machines.timeline import timeline_columns
-from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations, multiplications
+from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations
 from workloads.trace import Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -206,7 +206,7 @@ class SpAtten(Machine):
             counts=self._counts(operations, local, cascade),
             useful_bytes=useful,
             transactions=transactions,
-            multiplications=multiplications(operations),
+            multiplications=self.multiplications(operations),
             dram=dram,
             topk_data=_data(local, cascade),
             timeline=timeline_columns(

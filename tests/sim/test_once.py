@@ -56,10 +56,20 @@ def test_the_latest_answers_and_owners_are_kept(monkeypatch):
     answer(owners[0], 2)
     answer(owners[1], 1)
     answer(owners[2], 1)  # takes the place of the first owner
+    assert calls == [1, 2, 3, 2, 1, 1]
     calls.clear()
     answer(owners[1], 1)
     answer(owners[0], 2)
     assert calls == [2]
+
+
+def test_a_number_of_a_dead_owner_says_nothing_about_a_new_one():
+    memory = module._Memory(1)
+    dead, living = Owner(), Owner()
+    memory.keep(dead, "key", "answer")
+    memory._of[id(living)] = memory._of[id(dead)]  # as if it lay where the other one did
+    assert memory.find(living, "key") is None
+    assert memory.find(dead, "key") == "answer"
 
 
 def test_arrays_of_an_answer_cannot_be_changed():

@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from sim.dram.ramulator2023 import HBM2_RELEASED
 from sim.dram.spec import DramSpec
 from sim.energy.hardware import Buffer, Fifo, Hardware, TopK
-from sim.machines.base import HeadMachine, Record
+from sim.machines.base import Foreseen, HeadMachine, Record
 from sim.machines.pipeline import Schedule
 from sim.machines.spatten_rtl import layout
 from sim.machines.spatten_rtl.layout import Ints, Sizes
@@ -155,6 +155,15 @@ class SpAttenRtl(HeadMachine):
         owner, rows = _rows(trace, operations)
         table = self._table(rows)
         return self._record(operations, owner, table, run_requests(table, self.sizes, rows))
+
+    def foresee_heads(self, trace: Trace, operations: Operations) -> Foreseen:
+        _, rows = _rows(trace, operations)
+        table = self._table(rows)
+        return Foreseen(
+            busy_cycles=max(int(unit.sum()) for unit in self.busy_cycles(operations).values()),
+            transactions=sum(int(counts.sum()) for counts in _fetches(table).values()),
+            multiplications=int(_multiplications(table).sum()),
+        )
 
     def run_trace(self, trace: Trace) -> Run:
         """Run a trace and return the raw counts: SRAM accesses, clocks of every event."""
