@@ -6,7 +6,7 @@ trace offers beyond that runs dense, and `sparsity_table` says how much that was
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -225,6 +225,14 @@ def recompute_flags(trace: Trace, operations: Operations) -> tuple[BoolArray, ..
             needs[np.arange(count) * queries // count] = True
         flags.append(needs)
     return tuple(flags)
+
+
+def of_each_head(head_dim: IntArray, function: Callable[[int], int]) -> IntArray:
+    """Return (heads,) what a function gives for the dimension of each head."""
+    dims, which = np.unique(head_dim, return_inverse=True)
+    of_dim = np.array([function(dim) for dim in dims.tolist()], np.int64)
+    of_head: IntArray = of_dim[which]
+    return of_head
 
 
 def plane_bytes(rows: IntArray, head_dim: IntArray, bits: IntArray) -> IntArray:

@@ -7,7 +7,6 @@ second array weights value rows by probabilities and adds them up over the lines
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -89,14 +88,6 @@ def prob_value_golden(probabilities: IntArray, values: IntArray) -> IntArray:
     """Return exact integer outputs, (queries, dim), of (queries, keys) times (keys, dim)."""
     output: IntArray = np.asarray(probabilities, np.int64) @ np.asarray(values, np.int64)
     return output
-
-
-def of_each_head(head_dim: IntArray, function: Callable[[int], int]) -> IntArray:
-    """Return (heads,) what a function gives for the dimension of each head."""
-    dims, which = np.unique(head_dim, return_inverse=True)
-    of_dim = np.array([function(dim) for dim in dims.tolist()], np.int64)
-    of_head: IntArray = of_dim[which]
-    return of_head
 
 
 def padded_head_dim(head_dim: int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.blocks.dotprod import of_each_head, padded_head_dim
+from sim.blocks.dotprod import padded_head_dim
 from sim.dram.model import Dram
 from sim.energy.hardware import Hardware
 from sim.machines import eighth
@@ -16,7 +16,7 @@ from sim.machines.base import Machine, Record
 from sim.machines.pipeline import Arrivals, Buffers, HeadTimes, Pipeline
 from sim.machines.plan import FetchPlan, make_plan, plane_traffic
 from sim.machines.timeline import timeline_columns
-from sim.operations import Operations
+from sim.operations import Operations, of_each_head
 from workloads.trace import Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]

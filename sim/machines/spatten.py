@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 from pydantic import Field
 
-from sim.blocks.dotprod import ProbValueConfig, QueryKeyConfig, of_each_head
+from sim.blocks.dotprod import ProbValueConfig, QueryKeyConfig
 from sim.blocks.requant import RequantConfig
 from sim.blocks.topk import TopKConfig
 from sim.dram.model import Dram
@@ -33,7 +33,7 @@ from sim.machines.spatten_engine import SpAttenEngine
 from sim.machines.spatten_fc import ProductEngine
 from sim.machines.spatten_options import FlowConfig, PrecisionConfig, adapt
 from sim.machines.timeline import timeline_columns
-from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations
+from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations, of_each_head
 from workloads.trace import Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]

@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.blocks.dotprod import of_each_head
 from sim.blocks.fetch import chunk_ready
 from sim.blocks.topk import filter_cycles
 from sim.machines import spatten_kernel as kernel
 from sim.machines.pipeline import Arrivals, HeadTimes
 from sim.machines.plan import FetchPlan
 from sim.machines.selections import Selections
-from sim.operations import Operations, recompute_flags
+from sim.operations import Operations, of_each_head, recompute_flags
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
