@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
-from sim.energy.account import price, price_layers
-from sim.energy.area import area_table
+from sim.energy.account import price_columns
+from sim.energy.area import area_columns
 from sim.energy.tables import energy_table
-from sim.operations import lower, sparsity_table
-from sim.result import Result
+from sim.operations import lower, sparsity_columns
+from sim.result import Result, Tables
 from sim.summary import (
-    event_table,
+    event_columns,
     flat_row,
-    layer_table,
-    traffic_table,
-    unit_table,
+    layer_columns,
+    layers_with_energy,
+    traffic_columns,
+    unit_columns,
 )
 from workloads.trace import Trace
 
@@ -24,22 +26,22 @@ if TYPE_CHECKING:
 
 def simulate_heads(trace: Trace, machine: HeadMachine, timeline_heads: int) -> Result:
     """Run every attention head of a trace on a machine; see `sim.run.simulate`."""
-    operations = machine.adapt(lower(trace, machine.exploits, machine.operand_bits))
+    operations = machine.operations(trace)
     unpruned = lower(trace, (), machine.operand_bits)
     record = machine.run(trace, operations, timeline_heads)
-    layers = layer_table(trace, machine, operations, record)
-    events = event_table(machine, operations, record, layers)
-    table = energy_table(machine.hardware, machine.clock_hz)
-    layers = layers.merge(price_layers(events, table), on="layer")
-    tables = {
-        "layers": layers,
-        "units": unit_table(record),
-        "traffic": traffic_table(machine, unpruned, record),
+    layers = layer_columns(trace, machine, operations, record)
+    events = event_columns(machine, operations, record, layers)
+    hardware = machine.hardware
+    table = energy_table(hardware, machine.clock_hz)
+    columns: dict[str, Any] = {
+        "layers": partial(layers_with_energy, layers, events, dict(table)),
+        "units": unit_columns(record),
+        "traffic": traffic_columns(machine, unpruned, record),
         "events": events,
-        "energy": price(events, table),
-        "area": area_table(machine.hardware),
-        "sparsity": sparsity_table(trace, machine.exploits, machine.operand_bits),
+        "energy": price_columns(events, table),
+        "area": area_columns(hardware),
+        "sparsity": sparsity_columns(trace, machine.exploits, machine.operand_bits),
         "timeline": record.timeline,
     }
-    row = flat_row(trace, machine, operations, record, tables)
-    return Result(row, tables, record.responses)
+    row = flat_row(trace, machine, operations, record, columns)
+    return Result(row, Tables(columns), record.responses)

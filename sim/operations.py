@@ -6,13 +6,14 @@ trace offers beyond that runs dense, and `sparsity_table` says how much that was
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from sim.once import once
 from workloads.errors import InputError
 from workloads.trace import Trace
 
@@ -65,13 +66,13 @@ _COLUMNS = (
 )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Operations:
     """Heads to run, one entry each, in the order (sequence, step, layer, head).
 
     All arrays are (operations,) int64. `rows` are the rows of attention.parquet they come from;
     `group` numbers the layers of steps of sequences from 0, without gaps. `q_lsb_bits` are 0 in a
-    trace: what a machine stores of Q apart is its own choice.
+    trace: what a machine stores of Q apart is its own choice. Two are equal only if they are one.
     """
 
     rows: IntArray
@@ -106,11 +107,22 @@ def lower(trace: Trace, exploits: Collection[str], width_bits: int) -> Operation
         trace: what the algorithm decided.
         exploits: kinds of `KINDS` that the machine leaves out of its work.
         width_bits: on-chip width, the precision at which dense operands are fetched.
+
+    Returns:
+        The same object for the same trace, kinds and width, its arrays read-only.
+
+    Raises:
+        InputError: a trace without attention, a head without keys or values, an unknown kind.
     """
+    return _lower(trace, frozenset(exploits), width_bits)
+
+
+@once(kept=16)
+def _lower(trace: Trace, exploits: frozenset[str], width_bits: int) -> Operations:
     columns = _columns(trace)
     if not len(columns["layer"]):
         raise InputError("attention.parquet must have at least 1 row to simulate, it has 0")
-    work = _climb(columns, trace, exploits, width_bits)
+    work = _climb(columns, exploits, width_bits)
     runs = np.flatnonzero(work["queries"] > 0)
     for name in ("keys", "values", "values_fetched"):
         if (work[name][runs] < 1).any():
@@ -156,29 +168,37 @@ def sparsity_table(trace: Trace, exploits: Collection[str], width_bits: int) -> 
     exploited ones to all that the machine leaves out. `precision` removes bytes, and *adds*
     multiplications where queries are recomputed: that amount is negative.
     """
+    return pd.DataFrame(sparsity_columns(trace, frozenset(exploits), width_bits))
+
+
+@once(kept=16)
+def sparsity_columns(
+    trace: Trace, exploits: frozenset[str], width_bits: int
+) -> dict[str, tuple[Any, ...]]:
+    """Return the columns of `sparsity_table`."""
     columns = _columns(trace)
     order = sorted(KINDS, key=lambda kind: (kind not in exploits, KINDS.index(kind)))
-    dense = _amounts(columns, _climb(columns, trace, (), width_bits))
-    offered = _steps(columns, trace, order, width_bits)
-    return pd.DataFrame(
-        [
-            {
-                "kind": kind,
-                "quantity": quantity,
-                "dense": dense[quantity],
-                "offered": offered[kind][quantity],
-                "exploited": offered[kind][quantity] if kind in exploits else 0,
-            }
-            for kind in KINDS
-            for quantity in dense
-        ]
-    )
+    dense = _amounts(columns, _climb(columns, (), width_bits))
+    offered = _steps(columns, order, width_bits)
+    rows = [
+        (kind, quantity, whole, offered[kind][quantity], kind in exploits)
+        for kind in KINDS
+        for quantity, whole in dense.items()
+    ]
+    return {
+        "kind": tuple(kind for kind, *_ in rows),
+        "quantity": tuple(quantity for _, quantity, *_ in rows),
+        "dense": tuple(whole for _, _, whole, _, _ in rows),
+        "offered": tuple(removed for *_, removed, _ in rows),
+        "exploited": tuple(removed if used else 0 for *_, removed, used in rows),
+    }
 
 
+@once(kept=1)
 def dense_multiplications(trace: Trace) -> int:
     """Return the multiplications of the trace's attention without any pruning."""
     columns = _columns(trace)
-    return _amounts(columns, _climb(columns, trace, (), 12))["multiplications"]
+    return _amounts(columns, _climb(columns, (), 12))["multiplications"]
 
 
 def multiplications(operations: Operations) -> IntArray:
@@ -189,7 +209,8 @@ def multiplications(operations: Operations) -> IntArray:
     return total
 
 
-def recompute_flags(trace: Trace, operations: Operations) -> list[BoolArray]:
+@once(kept=16)
+def recompute_flags(trace: Trace, operations: Operations) -> tuple[BoolArray, ...]:
     """Return (queries,) flags of each head; evenly spread where a trace gives only a count."""
     ops = operations
     ids = trace.ragged("attention", "recomputed_queries")
@@ -203,7 +224,15 @@ def recompute_flags(trace: Trace, operations: Operations) -> list[BoolArray]:
         elif 0 < count < queries:
             needs[np.arange(count) * queries // count] = True
         flags.append(needs)
-    return flags
+    return tuple(flags)
+
+
+def of_each_head(head_dim: IntArray, function: Callable[[int], int]) -> IntArray:
+    """Return (heads,) what a function gives for the dimension of each head."""
+    dims, which = np.unique(head_dim, return_inverse=True)
+    of_dim = np.array([function(dim) for dim in dims.tolist()], np.int64)
+    of_head: IntArray = of_dim[which]
+    return of_head
 
 
 def plane_bytes(rows: IntArray, head_dim: IntArray, bits: IntArray) -> IntArray:
@@ -212,6 +241,7 @@ def plane_bytes(rows: IntArray, head_dim: IntArray, bits: IntArray) -> IntArray:
     return size
 
 
+@once(kept=1)
 def _columns(trace: Trace) -> dict[str, Any]:
     columns: dict[str, Any] = {
         name: trace.array("attention", name).astype(np.int64) for name in _COLUMNS
@@ -222,9 +252,7 @@ def _columns(trace: Trace) -> dict[str, Any]:
     return columns
 
 
-def _climb(
-    columns: dict[str, Any], trace: Trace, exploits: Collection[str], width_bits: int
-) -> dict[str, Any]:
+def _climb(columns: dict[str, Any], exploits: Collection[str], width_bits: int) -> dict[str, Any]:
     """Return the work of every row when only some kinds of sparsity are exploited."""
     unknown = set(exploits) - set(KINDS)
     if unknown:
@@ -254,12 +282,13 @@ def _climb(
 
 def _of_layer(columns: dict[str, Any], counts: IntArray) -> IntArray:
     """Give heads that were pruned the count of the alive heads of their layer."""
-    frame = pd.DataFrame({name: columns[name] for name in ("sequence", "step", "layer")})
-    most = counts.copy()
-    groups = frame.assign(count=counts).groupby(["sequence", "step", "layer"], sort=False)
-    largest = groups["count"].transform("max").to_numpy()
-    dead = ~columns["alive"]
-    most[dead] = largest[dead]
+    keys = np.stack([columns[name] for name in ("sequence", "step", "layer")])
+    starts = np.flatnonzero(np.any(np.diff(keys, axis=1, prepend=-1) != 0, axis=0))
+    if not len(starts):
+        return counts
+    largest = np.maximum.reduceat(counts, starts)
+    of_layer = np.repeat(largest, np.diff(np.append(starts, len(counts))))
+    most: IntArray = np.where(columns["alive"], counts, of_layer)
     return most
 
 
@@ -325,14 +354,14 @@ def _amounts(columns: dict[str, Any], work: dict[str, Any]) -> dict[str, int]:
 
 
 def _steps(
-    columns: dict[str, Any], trace: Trace, kinds: Collection[str], width_bits: int
+    columns: dict[str, Any], kinds: Collection[str], width_bits: int
 ) -> dict[str, dict[str, int]]:
-    before = _amounts(columns, _climb(columns, trace, (), width_bits))
+    before = _amounts(columns, _climb(columns, (), width_bits))
     steps = {}
     climbed: list[str] = []
     for kind in kinds:
         climbed.append(kind)
-        after = _amounts(columns, _climb(columns, trace, climbed, width_bits))
+        after = _amounts(columns, _climb(columns, climbed, width_bits))
         steps[kind] = {name: before[name] - after[name] for name in after}
         before = after
     return steps

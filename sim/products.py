@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sim.once import once
 from sim.operations import Operations
 from workloads.errors import InputError
 from workloads.trace import Trace
@@ -62,6 +63,11 @@ def lower_products(trace: Trace, operations: Operations, exploits: Collection[st
     Raises:
         InputError: a trace without products.
     """
+    return _lower_products(trace, operations, frozenset(exploits))
+
+
+@once(kept=8)
+def _lower_products(trace: Trace, operations: Operations, exploits: frozenset[str]) -> Products:
     names = ("sequence", "step", "layer", "expert", "m_dense", "k_dense", "n_dense", "m", "k", "n")
     column = {name: trace.array("matmul", name).astype(np.int64) for name in names}
     if not len(column["layer"]):

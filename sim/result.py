@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+
+Columns = Mapping[str, Any]
+"""Columns of a table by name, all of one length: arrays, or lists or tuples."""
 
 ROW_COLUMNS: dict[str, str] = {
     "workload": "name of the workload",
@@ -112,12 +116,42 @@ TABLE_COLUMNS: dict[str, dict[str, str]] = {
 """Columns of the long tables of a result."""
 
 
+class Tables(Mapping[str, pd.DataFrame]):
+    """Long tables by name. A frame is made when it is first looked at.
+
+    Sweeps look at flat rows only, and making all frames takes as long as running a small trace.
+    """
+
+    def __init__(self, parts: Mapping[str, Columns | Callable[[], pd.DataFrame]]) -> None:
+        """Take for each table its columns, or what makes it; both must pickle."""
+        self._parts = dict(parts)
+        self._frames: dict[str, pd.DataFrame] = {}
+
+    def __getitem__(self, name: str) -> pd.DataFrame:
+        if name not in self._frames:
+            part = self._parts[name]
+            self._frames[name] = part() if callable(part) else _frame(part)
+        return self._frames[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def _frame(columns: Columns) -> pd.DataFrame:
+    if any(len(column) for column in columns.values()):
+        return pd.DataFrame(dict(columns))
+    return pd.DataFrame([], columns=list(columns))  # of objects; empty lists would be of floats
+
+
 @dataclass(frozen=True)
 class Result:
     """One run of one trace on one machine. See `ROW_COLUMNS` and `TABLE_COLUMNS`."""
 
     row: dict[str, Any]
-    tables: dict[str, pd.DataFrame]
+    tables: Mapping[str, pd.DataFrame]
     responses: pd.DataFrame | None = None
     """Clock of the response to each row of the workload, in order: columns request,
     response_cycle. None where a machine does not answer row by row."""

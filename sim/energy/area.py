@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from sim.energy import cells
@@ -16,14 +19,30 @@ def area_table(hardware: Hardware) -> pd.DataFrame:
 
     Cells and RAM macros only: no placement overhead, clock tree, wires or pads.
     """
-    columns = ["component", "group", "area_mm2", "source", "estimate"]
-    table = pd.DataFrame(_parts(hardware), columns=columns)
-    table.insert(4, "node_nm", 40.0)
-    return table
+    return pd.DataFrame(area_columns(hardware))
+
+
+def area_columns(hardware: Hardware) -> dict[str, Sequence[Any]]:
+    """Return the columns of `area_table`."""
+    component, group, area_mm2, source, estimate = zip(*area_parts(hardware), strict=True)
+    return {
+        "component": component,
+        "group": group,
+        "area_mm2": area_mm2,
+        "source": source,
+        "node_nm": [40.0] * len(component),
+        "estimate": estimate,
+    }
+
+
+def area_mm2(hardware: Hardware) -> float:
+    """Return the area of all parts."""
+    return float(np.sum(area_columns(hardware)["area_mm2"]))
 
 
 @lru_cache
-def _parts(hardware: Hardware) -> list[tuple[str, str, float, str, bool]]:
+def area_parts(hardware: Hardware) -> tuple[tuple[str, str, float, str, bool], ...]:
+    """Return component, group, area in mm2, source and whether it is an estimate, of each part."""
     multipliers, width = hardware.multipliers, hardware.width_bits
     logic = [
         ("multipliers", multipliers * cells.MULTIPLY32_UM2 * (width / 32) ** 2,
@@ -48,7 +67,7 @@ def _parts(hardware: Hardware) -> list[tuple[str, str, float, str, bool]]:
     for component, fifo in fifos(hardware):
         storage = fifo_storage(fifo)
         rows.append((component, "sram", storage.area_mm2, storage.source, storage.estimate))
-    return rows
+    return tuple(rows)
 
 
 _SOFTMAX_LANE_UM2 = (

@@ -12,6 +12,7 @@ lstp leaks 0.03 nW.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -65,6 +66,7 @@ class Rams:
         return f"{SOURCE}: {self.count} RAM{plural} of {size}"
 
 
+@lru_cache(maxsize=1024)
 def organise(size_bytes: int, line_bits: int, planes: int = 1, banks: int = 1) -> Rams:
     """Return a memory as RAMs that CACTI can describe.
 

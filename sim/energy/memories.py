@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from sim.energy import cells
 from sim.energy.cacti import MIN_BYTES, Rams, organise
@@ -26,6 +27,7 @@ def buffer_rams(buffer: Buffer) -> Rams:
     return organise(buffer.bytes, line_bits, buffer.width_bits, Buffer.BANKS)
 
 
+@lru_cache(maxsize=1024)
 def fifo_storage(fifo: Fifo) -> Storage:
     """Return what a kind of FIFOs costs: RAMs from 1 KiB, below that flip-flops."""
     if fifo.bits < MIN_BYTES * 8:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from workloads.errors import InputError
@@ -62,6 +64,7 @@ def _check_node(nm: float, nodes: list[int]) -> None:
         raise InputError(f"technology node must be in {nodes[0]}..{nodes[-1]} nm, not {nm}")
 
 
+@lru_cache
 def _relative_energy(nm: float, volts: float) -> float:
     nodes = sorted(_COEFFICIENTS)
     _check_node(nm, nodes)

@@ -21,8 +21,10 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
+
 from sim.energy import cells
-from sim.energy.area import area_table
+from sim.energy.area import area_parts
 from sim.energy.cacti import Rams
 from sim.energy.hardware import Fifo, Hardware
 from sim.energy.memories import buffer_rams, fifo_storage, leakage_w
@@ -324,8 +326,8 @@ def _dram_background(clock_hz: float) -> Constant:
 
 
 def _statics(hardware: Hardware, clock_hz: float) -> list[Constant]:
-    areas = area_table(hardware)
-    logic_mm2 = float(areas.loc[areas["group"] == "logic", "area_mm2"].sum())
+    areas = [mm2 for _, group, mm2, _, _ in area_parts(hardware) if group == "logic"]
+    logic_mm2 = float(np.sum(areas))
 
     def static(event: str, power_w: float, unit: str, source: str, node_nm: float) -> Constant:
         return Constant(

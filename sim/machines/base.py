@@ -20,7 +20,8 @@ from sim.dram.spec import IDEAL_MEMORY, DramSpec
 from sim.energy.hardware import Buffer, Fifo, Hardware, TopK
 from sim.heads import simulate_heads
 from sim.machines.pipeline import Schedule
-from sim.operations import Operations
+from sim.machines.plan import make_plan
+from sim.operations import Operations, lower, multiplications
 from sim.result import Result
 from workloads.config import Config
 from workloads.trace import Trace
@@ -59,7 +60,7 @@ class Record:
     multiplications: IntArray  # (operations,)
     dram: HasCounters
     topk_data: str  # recorded, drawn, or none
-    timeline: pd.DataFrame
+    timeline: dict[str, Any]  # columns of the `timeline` table
     responses: pd.DataFrame | None = None  # clock of each answer, where rows are requests
     products: ProductWork | None = None  # matrix products with weights, where a machine runs them
 
@@ -71,6 +72,15 @@ class ProductWork:
     busy_cycles: int  # of the arrays, when nothing else runs on them
     multiplications_dense: int
     dense_bytes: dict[str, int]  # tensor -> useful bytes without pruning at the on-chip width
+
+
+@dataclass(frozen=True)
+class Foreseen:
+    """What is known of a run without running it, exactly."""
+
+    busy_cycles: int  # of the busiest unit
+    transactions: int  # of the DRAM
+    multiplications: int
 
 
 class BareMachine(Config):
@@ -120,6 +130,10 @@ class BareMachine(Config):
         """What the model covers, simplifies and leaves out, one sentence each."""
 
     @abstractmethod
+    def foresee(self, trace: Trace) -> Foreseen:
+        """Return what is known of a run; see `sim.bounds.bounds`."""
+
+    @abstractmethod
     def simulate(self, trace: Trace, timeline_heads: int) -> Result:
         """Run a trace; see `sim.run.simulate`."""
 
@@ -153,6 +167,17 @@ class HeadMachine(BareMachine):
             InputError: a head that the machine cannot hold.
         """
 
+    @abstractmethod
+    def foresee_heads(self, trace: Trace, operations: Operations) -> Foreseen:
+        """Return what is known of a run of some heads."""
+
+    def operations(self, trace: Trace) -> Operations:
+        """Return the heads of a trace as the machine runs them."""
+        return self.adapt(lower(trace, self.exploits, self.operand_bits))
+
+    def foresee(self, trace: Trace) -> Foreseen:
+        return self.foresee_heads(trace, self.operations(trace))
+
     def simulate(self, trace: Trace, timeline_heads: int) -> Result:
         return simulate_heads(trace, self, timeline_heads)
 
@@ -180,6 +205,18 @@ class Machine(HeadMachine):
     @property
     def operand_bits(self) -> int:
         return self.width_bits
+
+    def multiplications(self, operations: Operations) -> IntArray:
+        """Return (heads,) multiplications of each head."""
+        return multiplications(operations)
+
+    def foresee_heads(self, trace: Trace, operations: Operations) -> Foreseen:
+        plan = make_plan(trace, operations, self.fetch, self.dram.transaction_bytes)
+        return Foreseen(
+            busy_cycles=max(int(unit.sum()) for unit in self.busy_cycles(operations).values()),
+            transactions=plan.size,
+            multiplications=int(self.multiplications(operations).sum()),
+        )
 
     def make_hardware(
         self,

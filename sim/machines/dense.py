@@ -16,8 +16,8 @@ from sim.machines import dense_kernel as kernel
 from sim.machines.base import COMMON_FIDELITY, Machine, Record
 from sim.machines.pipeline import Arrivals, Buffers, HeadTimes, Pipeline
 from sim.machines.plan import FetchPlan, make_plan, plane_traffic
-from sim.machines.timeline import timeline_table
-from sim.operations import Operations, multiplications
+from sim.machines.timeline import timeline_columns
+from sim.operations import Operations
 from workloads.config import Config
 from workloads.trace import Trace
 
@@ -120,10 +120,10 @@ class Dense(Machine):
             counts=self._counts(operations),
             useful_bytes=useful,
             transactions=transactions,
-            multiplications=multiplications(operations),
+            multiplications=self.multiplications(operations),
             dram=dram,
             topk_data="none",
-            timeline=timeline_table(
+            timeline=timeline_columns(
                 operations, schedule, engine.spans(timeline_heads), timeline_heads
             ),
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numba import njit
 
 from sim.blocks.fetch import FetchConfig, _plane_transactions
+from sim.once import once
 from sim.operations import Operations, plane_bytes, recompute_flags
 from workloads.errors import InputError
 from workloads.trace import Ragged, Trace
@@ -46,9 +47,12 @@ class PlanePlan:
         return np.diff(self.starts)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FetchPlan:
-    """What each head fetches: K (first plane), K's LSB plane, V, Q, and LSB planes of V and Q."""
+    """What each head fetches: K (first plane), K's LSB plane, V, Q, and LSB planes of V and Q.
+
+    Two are equal only if they are one.
+    """
 
     keys: PlanePlan
     lsbs: PlanePlan
@@ -56,6 +60,12 @@ class FetchPlan:
     queries: PlanePlan
     value_lsbs: PlanePlan
     query_lsbs: PlanePlan
+
+    @property
+    def size(self) -> int:
+        """Transactions of all heads."""
+        planes = (getattr(self, plane.name) for plane in fields(self))
+        return sum(len(plane.transactions) for plane in planes)
 
     def together(self, with_values: BoolArray) -> tuple[IntArray, IntArray]:
         """Return each head's K, Q and, where wanted, V as one list of transactions, and starts."""
@@ -85,8 +95,17 @@ def make_plan(
     Every head of every layer has its own region, reused from input to input. In a prefill the
     surviving rows lie packed, since pruned tokens were never written; in a generation step the
     cache holds every token, so kept rows are gathered from their positions. Where the trace
-    gives no positions, rows are taken evenly spread: only counts are known then.
+    gives no positions, rows are taken evenly spread: only counts are known then. The plan is the
+    same object for the same operations, widths and transactions.
     """
+    without_latencies = FetchConfig(stored_bits=fetch.stored_bits)
+    return _make_plan(trace, operations, without_latencies, transaction_bytes)
+
+
+@once(kept=8)
+def _make_plan(
+    trace: Trace, operations: Operations, fetch: FetchConfig, transaction_bytes: int
+) -> FetchPlan:
     ops = operations
     model = trace.header.model
     bits = stored_bits(ops, fetch)
@@ -156,14 +175,14 @@ def stored_bits(operations: Operations, fetch: FetchConfig) -> dict[tuple[str, s
                 f"attention.parquet row {operations.rows[at]}: {name} must be at most {widest}, "
                 f"the widest element in DRAM, not {found[at]}"
             )
-    widths = np.vectorize(fetch.stored_width, otypes=[np.int64])
+    widths = np.array([fetch.stored_width(bits) for bits in range(widest + 1)], np.int64)
     return {
-        ("K", "MSB"): widths(operations.k_bits),
-        ("K", "LSB"): widths(operations.k_lsb_bits),
-        ("V", "MSB"): widths(operations.v_bits),
-        ("V", "LSB"): widths(operations.v_lsb_bits),
-        ("Q", "MSB"): widths(operations.q_bits),
-        ("Q", "LSB"): widths(operations.q_lsb_bits),
+        ("K", "MSB"): widths[operations.k_bits],
+        ("K", "LSB"): widths[operations.k_lsb_bits],
+        ("V", "MSB"): widths[operations.v_bits],
+        ("V", "LSB"): widths[operations.v_lsb_bits],
+        ("Q", "MSB"): widths[operations.q_bits],
+        ("Q", "LSB"): widths[operations.q_lsb_bits],
     }
 
 
@@ -252,7 +271,7 @@ def _place(ids: Ragged, key_ids: Ragged, counts: IntArray, dense: IntArray, pref
         key_ids.offsets,
         key_ids.given,
         offsets,
-        dense,
+        dense.copy(),  # a column may be read-only, for which numba would compile once more
         prefill,
     )
     return Ragged(values, offsets, np.ones(len(counts), np.bool_))

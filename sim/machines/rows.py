@@ -15,8 +15,8 @@ from sim.machines import rows_kernel as kernel
 from sim.machines.base import Machine, Record
 from sim.machines.pipeline import Arrivals, Buffers, HeadTimes, Pipeline
 from sim.machines.plan import FetchPlan, make_plan, plane_traffic
-from sim.machines.timeline import timeline_table
-from sim.operations import Operations
+from sim.machines.timeline import timeline_columns
+from sim.operations import Operations, of_each_head
 from workloads.trace import Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -57,6 +57,10 @@ class RowMachine(Machine):
     def extra_counts(self, operations: Operations) -> dict[str, IntArray]:
         """Return events beside those of fetching, multiplying and softmax."""
 
+    def multiplications(self, operations: Operations) -> IntArray:
+        keys, values = self.computed(operations)
+        return operations.queries * (keys + values) * operations.head_dim
+
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
         rows = self.row_cycles(operations)
         return {unit: operations.queries * cycles for unit, cycles in rows.items()}
@@ -79,8 +83,8 @@ class RowMachine(Machine):
         ).run()
         dram.finish(schedule.cycles)
         useful, transactions = plane_traffic(operations, plan)
-        keys, values = self.computed(operations)
-        products = operations.queries * (keys + values) * operations.head_dim
+        keys, _ = self.computed(operations)
+        products = self.multiplications(operations)
         return Record(
             schedule=schedule,
             unit_cycles=engine.unit_cycles(schedule.cycles),
@@ -90,7 +94,7 @@ class RowMachine(Machine):
             multiplications=products,
             dram=dram,
             topk_data="none",
-            timeline=timeline_table(
+            timeline=timeline_columns(
                 operations, schedule, engine.spans(timeline_heads), timeline_heads
             ),
         )
@@ -202,5 +206,5 @@ def key_share(keys: IntArray, ratio: float) -> IntArray:
 
 def array_cycles(operations: Operations) -> IntArray:
     """Cycles that one key occupies an array of 64 multipliers."""
-    widths = np.array([padded_head_dim(dim) for dim in operations.head_dim.tolist()], np.int64)
+    widths = of_each_head(operations.head_dim, padded_head_dim)
     return -(-widths // eighth.MULTIPLIERS)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
 from sim.blocks.topk import SelectionTiming, TopKConfig, filter_cycles, selection_timing
+from sim.once import once
 from sim.operations import Operations
 from workloads.errors import InputError
 from workloads.trace import Ragged, Trace
@@ -38,6 +39,17 @@ class Selections:
         return total
 
 
+class Groups(NamedTuple):
+    """Selections that a trace asks for, whatever engine performs them; (groups,) each."""
+
+    owner: IntArray
+    operations: IntArray
+    n: IntArray
+    k: IntArray
+    scores: Ragged
+    heads: BoolArray
+
+
 def value_selections(
     trace: Trace, operations: Operations, config: TopKConfig, seed: int, scope: Scope = "query"
 ) -> Selections:
@@ -55,6 +67,11 @@ def value_selections(
     Raises:
         InputError: a recorded selection that contradicts the head it belongs to.
     """
+    return _timed(config, _value_groups(trace, operations, scope), seed)
+
+
+@once(kept=8)
+def _value_groups(trace: Trace, operations: Operations, scope: Scope) -> Groups:
     ops = operations
     needs = np.flatnonzero(ops.values < ops.keys)
     if scope == "pair":
@@ -80,14 +97,25 @@ def value_selections(
             )
     source = np.where(known, recorded[picked], 0) if len(recorded) else np.zeros_like(picked)
     selecting = ops.queries[needs] if scope == "query" else np.ones(len(needs), np.int64)
-    return _timed(config, selecting, ops.keys[needs], ops.values[needs],
-                  scores.take(source, known), needs, seed)  # fmt: skip
+    return Groups(
+        owner=needs,
+        operations=selecting,
+        n=ops.keys[needs],
+        k=ops.values[needs],
+        scores=scores.take(source, known),
+        heads=np.zeros(len(needs), np.bool_),
+    )
 
 
 def cascade_selections(
     trace: Trace, operations: Operations, config: TopKConfig, seed: int
 ) -> Selections:
     """Time the token and head selections at the end of layers; owners are layer groups."""
+    return _timed(config, _cascade_groups(trace, operations), seed)
+
+
+@once(kept=8)
+def _cascade_groups(trace: Trace, operations: Operations) -> Groups:
     ops = operations
     rows = np.concatenate([_recorded(trace, "token"), _recorded(trace, "head")])
     names = (ops.sequence.tolist(), ops.step.tolist(), ops.layer.tolist())
@@ -97,12 +125,17 @@ def cascade_selections(
     owners = [group_of.get(key, -1) for key in _keys(trace, rows, with_head=False)]
     used = rows[np.array(owners, np.int64) >= 0]
     owner = np.array([group for group in owners if group >= 0], np.int64)
-    columns = [
+    count, n, k = (
         trace.array("topk", name)[used].astype(np.int64) for name in ("operations", "n", "k")
-    ]
-    scores = trace.ragged("topk", "scores").take(used, np.True_)
-    heads = trace.array("topk", "kind")[used] == "head"
-    return _timed(config, columns[0], columns[1], columns[2], scores, owner, seed, heads)
+    )
+    return Groups(
+        owner=owner,
+        operations=count,
+        n=n,
+        k=k,
+        scores=trace.ragged("topk", "scores").take(used, np.True_),
+        heads=trace.array("topk", "kind")[used] == "head",
+    )
 
 
 def cascade_cycles(
@@ -120,23 +153,12 @@ def cascade_cycles(
     return cycles[0], cycles[1]
 
 
-def _timed(
-    config: TopKConfig,
-    operations: IntArray,
-    n: IntArray,
-    k: IntArray,
-    scores: Ragged,
-    owner: IntArray,
-    seed: int,
-    heads: BoolArray | None = None,
-) -> Selections:
-    timing = selection_timing(config, operations, n, k, scores, seed)
+def _timed(config: TopKConfig, groups: Groups, seed: int) -> Selections:
+    timing = selection_timing(config, groups.operations, groups.n, groups.k, groups.scores, seed)
     data = "none"
-    if len(owner):
-        data = "recorded" if scores.given.all() else "drawn"
-    if heads is None:
-        heads = np.zeros(len(owner), np.bool_)
-    return Selections(timing, owner, operations, n, data, heads)
+    if len(groups.owner):
+        data = "recorded" if groups.scores.given.all() else "drawn"
+    return Selections(timing, groups.owner, groups.operations, groups.n, data, groups.heads)
 
 
 def _position_in_layer(operations: Operations) -> IntArray:

@@ -32,8 +32,8 @@ from sim.machines.selections import (
 from sim.machines.spatten_engine import SpAttenEngine
 from sim.machines.spatten_fc import ProductEngine
 from sim.machines.spatten_options import FlowConfig, PrecisionConfig, adapt
-from sim.machines.timeline import timeline_table
-from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations, multiplications
+from sim.machines.timeline import timeline_columns
+from sim.operations import VALUE_GENERATION, VALUE_PREFILL, Operations, of_each_head
 from workloads.trace import Trace
 
 IntArray = np.ndarray[Any, np.dtype[np.int64]]
@@ -157,9 +157,8 @@ class SpAtten(Machine):
     def busy_cycles(self, operations: Operations) -> dict[str, IntArray]:
         ops = operations
         runs = ops.queries + ops.recomputed
-        dims = ops.head_dim.tolist()
-        per_score = np.array([self.query_key.scores_per_cycle(d) for d in dims], np.int64)
-        per_row = np.array([self.prob_value.rows_per_cycle(d) for d in dims], np.int64)
+        per_score = of_each_head(ops.head_dim, self.query_key.scores_per_cycle)
+        per_row = of_each_head(ops.head_dim, self.prob_value.rows_per_cycle)
         return {
             "Q.K": runs * -(-ops.keys // per_score),
             "softmax": runs * -(-ops.keys // self.softmax.lanes),
@@ -207,10 +206,10 @@ class SpAtten(Machine):
             counts=self._counts(operations, local, cascade),
             useful_bytes=useful,
             transactions=transactions,
-            multiplications=multiplications(operations),
+            multiplications=self.multiplications(operations),
             dram=dram,
             topk_data=_data(local, cascade),
-            timeline=timeline_table(
+            timeline=timeline_columns(
                 operations, schedule, engine.spans(timeline_heads), timeline_heads
             ),
         )

@@ -7,9 +7,10 @@ from typing import ClassVar
 from pydantic import model_validator
 
 from sim.dram.model import Dram
+from sim.machines.base import Foreseen
 from sim.machines.plan import regions_end
 from sim.machines.spatten import SpAtten
-from sim.machines.spatten_fc import FcConfig, ProductEngine
+from sim.machines.spatten_fc import FcConfig, ProductEngine, cut
 from sim.operations import Operations
 from sim.products import lower_products
 from workloads.trace import Trace
@@ -43,6 +44,17 @@ class SpAttenE2e(SpAtten):
             "leave through a port and are not counted. Weights are read once for each tile of "
             "tokens that fits an SRAM, and run ahead as far as the data FIFOs hold.",
             "Weights count as dense whatever their pattern; the sparsity table is of attention.",
+        )
+
+    def foresee_heads(self, trace: Trace, operations: Operations) -> Foreseen:
+        heads = super().foresee_heads(trace, operations)
+        products = lower_products(trace, operations, self.exploits)
+        tiles = cut(self, self.fc, products)
+        transactions = tiles.count * tiles.weight_transactions + tiles.input_transactions
+        return Foreseen(
+            busy_cycles=heads.busy_cycles + int(tiles.busy_cycles.sum()),
+            transactions=heads.transactions + int(transactions.sum()),
+            multiplications=heads.multiplications + int(products.multiplications.sum()),
         )
 
     def product_engine(self, trace: Trace, operations: Operations, dram: Dram) -> ProductEngine:

@@ -12,7 +12,7 @@ from sim.machines import spatten_kernel as kernel
 from sim.machines.pipeline import Arrivals, HeadTimes
 from sim.machines.plan import FetchPlan
 from sim.machines.selections import Selections
-from sim.operations import Operations, recompute_flags
+from sim.operations import Operations, of_each_head, recompute_flags
 from workloads.trace import Trace
 
 if TYPE_CHECKING:
@@ -42,11 +42,12 @@ class SpAttenEngine:
         self._output_latency = machine.prob_value.latency_cycles
         self._late = late.tolist()
         self._has_lsbs = (operations.k_lsb_bits > 0).tolist()
-        self._recompute = recompute_flags(trace, operations)
+        # copies: numba would compile its kernel once more for read-only arrays
+        self._recompute = [flags.copy() for flags in recompute_flags(trace, operations)]
         self._values_match = (operations.values == operations.values_fetched).tolist()
-        dims = operations.head_dim.tolist()
-        self._per_score = [machine.query_key.scores_per_cycle(dim) for dim in dims]
-        self._per_row = [machine.prob_value.rows_per_cycle(dim) for dim in dims]
+        dims = operations.head_dim
+        self._per_score = of_each_head(dims, machine.query_key.scores_per_cycle).tolist()
+        self._per_row = of_each_head(dims, machine.prob_value.rows_per_cycle).tolist()
         self._state = kernel.State(len(operations))
         self._value_cycles = _fill_heads(self._state.heads, machine, operations)
         self._state.heads[late, kernel.VALUE_CYCLES] = 0

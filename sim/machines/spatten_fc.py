@@ -14,13 +14,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from pydantic import Field
 
 from sim.dram.model import Dram
 from sim.machines.base import ProductWork, Record
+from sim.machines.timeline import TIMELINE
 from sim.operations import Operations
 from sim.products import Products
+from sim.summary import by_name
 from workloads.config import Config
 from workloads.errors import InputError
 
@@ -212,19 +213,16 @@ class ProductEngine:
         }
 
     def _with_spans(
-        self, timeline: pd.DataFrame, operations: Operations, heads: int
-    ) -> pd.DataFrame:
+        self, timeline: dict[str, Any], operations: Operations, heads: int
+    ) -> dict[str, Any]:
         last = int(operations.group[min(heads, len(operations)) - 1]) if heads else -1
         rows = [
             ("FC", f"before layer group {slot}", start, end)
             for slot, start, end in self._spans
             if slot <= last
         ]
-        return (
-            pd.concat([timeline, pd.DataFrame(rows, columns=timeline.columns)])
-            if rows
-            else timeline
-        )
+        more = by_name(TIMELINE, rows)
+        return {name: column + more[name] for name, column in timeline.items()}
 
     def _of_slot(self, slot: int) -> range:
         first, last = np.searchsorted(self._products.slot, (slot, slot + 1)).tolist()

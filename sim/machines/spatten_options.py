@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from sim.once import once
 from sim.operations import Operations
 from workloads.config import Config
 
@@ -61,6 +62,7 @@ class PrecisionConfig(Config):
     8+4: K as 8 bits, then 4 more and every query again; V as 8 bits (released RTL)"""
 
 
+@once(kept=8)
 def adapt(
     operations: Operations, precision: PrecisionConfig, prune_queries: bool, width_bits: int
 ) -> Operations:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import pandas as pd
+from typing import Any
 
 from sim.machines.pipeline import Schedule
 from sim.operations import Operations
+from sim.summary import by_name
 
 
-def timeline_table(
+def timeline_columns(
     operations: Operations,
     schedule: Schedule,
     spans: list[tuple[int, str, int, int]],
     heads: int,
-) -> pd.DataFrame:
-    """Return one row per unit and operation: see `TABLE_COLUMNS["timeline"]`.
+) -> dict[str, Any]:
+    """Return the columns of the `timeline` table, one row per unit and operation.
 
     Args:
         operations: all heads.
@@ -41,4 +42,8 @@ def timeline_table(
         ("cascade top-k", f"layer group {group}", start, end)
         for group, start, end in schedule.cascade_spans
     ]
-    return pd.DataFrame(rows, columns=["unit", "name", "start_cycle", "end_cycle"])
+    return by_name(TIMELINE, rows)
+
+
+TIMELINE = ("unit", "name", "start_cycle", "end_cycle")
+"""Columns of the `timeline` table."""

@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow.compute as pc
 
 from sim.machines.decoder.design import BLOCK_TOKENS, kv_block
+from sim.once import once
 from workloads.packed import KvFormat
 from workloads.trace import Trace
 
@@ -22,9 +23,12 @@ IntArray = np.ndarray[Any, np.dtype[np.int64]]
 BoolArray = np.ndarray[Any, np.dtype[np.bool_]]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Attention:
-    """Layers of steps that have attention, (layers,) each, in the order of the trace."""
+    """Layers of steps that have attention, (layers,) each, in the order of the trace.
+
+    Two are equal only if they are one.
+    """
 
     key: IntArray  # (sequence, step, layer) as one number, see `group_key`
     first: IntArray  # its first row of attention.parquet
@@ -54,6 +58,7 @@ def group_key(sequence: IntArray, step: IntArray, layer: IntArray, sizes: tuple[
     return (sequence * sizes[0] + step) * sizes[1] + layer
 
 
+@once(kept=4)
 def read_attention(trace: Trace, window: bool, sizes: tuple[int, int]) -> Attention:
     """Sum up the heads of each layer. Only the window of sinks and recent tokens is exploited."""
     column = {name: trace.array("attention", name) for name in _COLUMNS}
@@ -180,8 +185,16 @@ def kv_beats(form: KvFormat, channels: int, tokens: IntArray) -> IntArray:
 
     The metadata of both is one piece; K has the odd beat.
     """
-    sizes = np.array([kv_block(form, channels, n) for n in range(BLOCK_TOKENS + 1)], np.int64)
+    sizes = _block_sizes(form, channels)
     full, rest = np.divmod(tokens, BLOCK_TOKENS)
     metadata, keys, values = full * sizes[-1][:, None] + sizes[rest].T
     beats: IntArray = np.stack([keys + (metadata + 1) // 2, values + metadata // 2])
     return beats
+
+
+@lru_cache
+def _block_sizes(form: KvFormat, channels: int) -> IntArray:
+    """Return the beats (tokens, parts) of blocks of 0 to 64 tokens, read-only."""
+    sizes = np.array([kv_block(form, channels, n) for n in range(BLOCK_TOKENS + 1)], np.int64)
+    sizes.setflags(write=False)
+    return sizes

@@ -9,13 +9,14 @@ import numpy as np
 
 from sim.dram.hbm2 import U280_HBM2
 from sim.dram.spec import DramSpec
-from sim.machines.base import BareMachine
+from sim.machines.base import BareMachine, Foreseen
 from sim.machines.decoder import kernel
 from sim.machines.decoder.build import Program, build
 from sim.machines.decoder.design import Design, Forms, IntArray, Product, Stored
 from sim.machines.decoder.program import read_work
 from sim.machines.decoder.tables import Run, make_result
 from sim.result import Result
+from workloads.packed import BEAT_BYTES
 from workloads.trace import Trace
 
 IDEAL_LOGIC = "IdealFpgaLogic"
@@ -101,6 +102,15 @@ class DecoderMachine(BareMachine):
 
     @abstractmethod
     def tile_cycles(self, scores: int, head_dim: int) -> int: ...
+
+    def foresee(self, trace: Trace) -> Foreseen:
+        program = build(read_work(trace, self), self)
+        works = program.operators[kernel.TILES] > 0
+        return Foreseen(
+            busy_cycles=int(program.operators[kernel.WORK, works].sum()),
+            transactions=int(program.beats.sum()) * (BEAT_BYTES // self.dram.transaction_bytes),
+            multiplications=int(program.multiplications.sum()),
+        )
 
     def simulate(self, trace: Trace, timeline_heads: int) -> Result:
         """Run a trace; `timeline_heads` counts operators.

@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 
-from sim.machines.decoder.attention import causal_scores, has_window, tokens_read
-from sim.machines.decoder.design import Costs
-from sim.machines.decoder.program import HEAD, Work
-from sim.operations import sparsity_table
+from sim.machines.decoder.attention import Attention, causal_scores, has_window, tokens_read
+from sim.machines.decoder.design import Costs, IntArray, Product
+from sim.machines.decoder.program import HEAD, Rows, Work
+from sim.once import once
+from sim.operations import sparsity_columns
+from sim.summary import by_name
 from workloads.trace import Trace
 
 WINDOW, KV_PRECISION = "window", "KV precision"
@@ -47,26 +48,53 @@ def amounts(work: Work, costs: Costs, kinds: frozenset[str], *, offered: bool) -
         kinds: of KINDS.
         offered: true: as the trace offers them; false: as the machine stores and computes them.
     """
-    rows, a, tile = work.rows, work.attention, costs.design.token_tile
-    shares = np.array([
-        (p.pattern_n / p.pattern_m if p.pattern_m else 1.0) if offered else kind.share
-        for p, kind in zip(work.products, work.kinds, strict=True)
-    ] or [1.0])  # fmt: skip
-    bits = np.array([
-        min(p.weight_bits, DENSE_BITS) if offered else kind.weight_bits
-        for p, kind in zip(work.products, work.kinds, strict=True)
-    ] or [1])  # fmt: skip
+    tile = costs.design.token_tile
+    if offered:
+        return _offered(work.rows, work.products, work.attention, tile, kinds)
+    given, which = np.unique(work.attention.bits, return_inverse=True)
+    forms = costs.forms
+    kv_bits = np.array([forms.of(bits).bits for bits in given.tolist()], np.int64)[which]
+    matrices = [(kind.share, kind.weight_bits) for kind in work.kinds]
+    return _sum_up(work.rows, matrices, work.attention, kv_bits, tile, kinds)
+
+
+@once(kept=32)
+def _offered(
+    rows: Rows, products: tuple[Product, ...], a: Attention, tile: int, kinds: frozenset[str]
+) -> Amounts:
+    """Return what a run takes when some kinds are left out as the trace offers them."""
+    matrices = [
+        (p.pattern_n / p.pattern_m if p.pattern_m else 1.0, min(p.weight_bits, DENSE_BITS))
+        for p in products
+    ]
+    return _sum_up(rows, matrices, a, np.minimum(a.bits, DENSE_BITS), tile, kinds)
+
+
+def _sum_up(
+    rows: Rows,
+    matrices: list[tuple[float, int]],
+    a: Attention,
+    kv_bits: IntArray,
+    tile: int,
+    kinds: frozenset[str],
+) -> Amounts:
+    """Return what a run takes.
+
+    Args:
+        rows: products.
+        matrices: share that is stored, and bits of a weight, by kind of matrix.
+        a: attention.
+        kv_bits: of K and V, by layer with attention.
+        tile: tokens that share a weight.
+        kinds: that are left out.
+    """
+    shares = np.array([share for share, _ in matrices] or [1.0])
+    bits = np.array([width for _, width in matrices] or [1])
     share = shares[rows.kind] if PATTERN in kinds else np.ones(len(rows.kind))
     width = bits[rows.kind] if PRECISION in kinds else np.full(len(rows.kind), DENSE_BITS)
     kept = rows.k * rows.n * share
     read = kept * width / 8 * np.where(rows.m > 1, -(-rows.m // tile), 1)
     head = rows.place == HEAD
-    if offered:
-        kv_bits = np.minimum(a.bits, DENSE_BITS)
-    else:
-        given, which = np.unique(a.bits, return_inverse=True)
-        forms = costs.forms
-        kv_bits = np.array([forms.of(bits).bits for bits in given.tolist()], np.int64)[which]
     kv = kv_bits if KV_PRECISION in kinds else np.full(len(a), DENSE_BITS)
     windowed = WINDOW in kinds
     limit = a.offered_window if windowed else np.zeros_like(a.keys)
@@ -88,15 +116,17 @@ def amounts(work: Work, costs: Costs, kinds: frozenset[str], *, offered: bool) -
     )
 
 
-def offers_table(trace: Trace, work: Work, costs: Costs, exploits: frozenset[str]) -> pd.DataFrame:
-    """Return offered and exploited sparsity by kind: see `TABLE_COLUMNS["sparsity"]`.
+def offers_columns(
+    trace: Trace, work: Work, costs: Costs, exploits: frozenset[str]
+) -> dict[str, Any]:
+    """Return the columns of offered and exploited sparsity: see `TABLE_COLUMNS["sparsity"]`.
 
     Kinds are counted one after another, those that the machine exploits first. Kinds of attention
     that it cannot exploit at all follow, as far as the trace has them.
     """
     order = sorted(KINDS, key=lambda kind: (kind not in exploits, KINDS.index(kind)))
     dense = amounts(work, costs, frozenset(), offered=True)
-    rows: list[dict[str, Any]] = []
+    rows: list[tuple[Any, ...]] = []
     before, machine_before = dense, dense
     climbed: list[str] = []
     for kind in order:
@@ -109,22 +139,19 @@ def offers_table(trace: Trace, work: Work, costs: Costs, exploits: frozenset[str
                 round(found.multiplications if quantity == "multiplications" else found.bytes)
                 for found in (dense, before, after, machine_before, machine)
             )
-            rows.append(
-                {
-                    "kind": kind,
-                    "quantity": quantity,
-                    "dense": whole,
-                    "offered": had - has,
-                    "exploited": machine_had - machine_has,
-                }
-            )
+            rows.append((kind, quantity, whole, had - has, machine_had - machine_has))
         before, machine_before = after, machine
-    parts: list[pd.DataFrame] = [pd.DataFrame(rows), *_others(trace, rows)]
-    return pd.concat(parts, ignore_index=True)
+    whole_of = {quantity: whole for _, quantity, whole, _, _ in rows}
+    rows += [
+        (kind, quantity, whole_of[quantity], offered, 0)
+        for kind, quantity, offered in _others(trace)
+    ]
+    return by_name(("kind", "quantity", "dense", "offered", "exploited"), rows)
 
 
-def _others(trace: Trace, rows: list[dict[str, Any]]) -> list[pd.DataFrame]:
-    """Return the kinds of `sim.operations` that rows without a window offer."""
+@once(kept=1)
+def _others(trace: Trace) -> tuple[tuple[str, str, int], ...]:
+    """Return kind, quantity and amount of what rows without a window offer `sim.operations`."""
     table = trace.tables["attention"]
     windowed = has_window(trace)
     fields = (
@@ -138,10 +165,8 @@ def _others(trace: Trace, rows: list[dict[str, Any]]) -> list[pd.DataFrame]:
         pruned |= c[name] < 1
     pruned |= (c["keys"] < c["keys_dense"]) & ~windowed
     if not pruned.any():
-        return []
-    kept = table.filter(pa.array(~windowed))
-    others = sparsity_table(Trace(trace.header, trace.tables | {"attention": kept}), (), DENSE_BITS)
-    others = others[(others["kind"] != "precision")].copy()
-    dense = {row["quantity"]: row["dense"] for row in rows}
-    others["dense"] = others["quantity"].map(dense)
-    return [others]
+        return ()
+    kept = Trace(trace.header, trace.tables | {"attention": table.filter(pa.array(~windowed))})
+    columns = sparsity_columns(kept, frozenset(), DENSE_BITS)
+    offers = zip(columns["kind"], columns["quantity"], columns["offered"], strict=True)
+    return tuple(offer for offer in offers if offer[0] != "precision")

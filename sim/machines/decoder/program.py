@@ -15,6 +15,7 @@ from sim.machines.decoder.attention import (
     read_attention,
 )
 from sim.machines.decoder.design import Costs, Product, Stored
+from sim.once import once
 from workloads.errors import InputError
 from workloads.packed import BEAT_BYTES
 from workloads.trace import Trace
@@ -31,9 +32,12 @@ TENSORS = ("W", "head", "K", "V", "new KV")
 """What is moved: weights of the layers, of the output layer, the KV cache, what enters it."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Rows:
-    """Products of a trace, (rows,) each, ordered by layer of a step and by operator."""
+    """Products of a trace, (rows,) each, ordered by layer of a step and by operator.
+
+    Two are equal only if they are one.
+    """
 
     key: IntArray
     place: IntArray  # in OPERATORS
@@ -49,7 +53,7 @@ class Work:
     """What was read from a trace."""
 
     rows: Rows
-    products: list[Product]  # kinds of matrices, as the trace offers them
+    products: tuple[Product, ...]  # kinds of matrices, as the trace offers them
     kinds: list[Stored]  # the same, as the machine stores them
     attention: Attention
     sizes: tuple[int, int]  # steps and layers, for `group_key`
@@ -62,22 +66,32 @@ def read_work(trace: Trace, costs: Costs) -> Work:
         InputError: nothing to run, a matrix that does not fit its format, or weights or a KV
             cache beyond the memory.
     """
-    steps, layers = (
-        1 + max(int(trace.array(table, name).max(initial=0)) for table in ("attention", "matmul"))
-        for name in ("step", "layer")
-    )
-    attention = read_attention(trace, costs.has_window, (steps, layers))
-    rows, products, kinds = _read_rows(trace, costs, (steps, layers))
+    sizes = _sizes(trace)
+    attention = read_attention(trace, costs.has_window, sizes)
+    rows, products, names = _read_products(trace, sizes)
+    kinds = [costs.stored(*product) for product in zip(products, names, strict=True)]
     if not len(attention) and not len(rows.key):
         raise InputError("a trace must have at least 1 row of attention or matmul, it has none")
-    work = Work(rows, products, kinds, attention, (steps, layers))
+    work = Work(rows, products, kinds, attention, sizes)
     _check_capacity(work, costs, trace.header.model.layers)
     return work
 
 
-def _read_rows(
-    trace: Trace, costs: Costs, sizes: tuple[int, int]
-) -> tuple[Rows, list[Product], list[Stored]]:
+@once(kept=1)
+def _sizes(trace: Trace) -> tuple[int, int]:
+    """Return the numbers of steps and layers."""
+    steps, layers = (
+        1 + max(int(trace.array(table, name).max(initial=0)) for table in ("attention", "matmul"))
+        for name in ("step", "layer")
+    )
+    return steps, layers
+
+
+@once(kept=1)
+def _read_products(
+    trace: Trace, sizes: tuple[int, int]
+) -> tuple[Rows, tuple[Product, ...], tuple[str, ...]]:
+    """Return products, the kinds of their matrices, and what an error calls each kind."""
     column = {name: trace.array("matmul", name).astype(np.int64) for name in _COLUMNS}
     encoded = trace.tables["matmul"]["operator"].combine_chunks().dictionary_encode()
     words = encoded.dictionary.to_pylist()
@@ -89,11 +103,7 @@ def _read_rows(
     traits = pd.DataFrame({"operator": operator} | {name: column[name] for name in _TRAITS})
     numbers = traits.iloc[order].groupby(list(traits), sort=False).ngroup()
     kind: IntArray = numbers.to_numpy().astype(np.int64)
-    products, kinds = [], []
-    for row in order[np.unique(kind, return_index=True)[1]].tolist():
-        word = words[operator[row]]
-        products.append(Product(word, *(int(column[name][row]) for name in _TRAITS)))
-        kinds.append(costs.stored(products[-1], f"layer {column['layer'][row]} {word}"))
+    firsts = order[np.unique(kind, return_index=True)[1]].tolist()
     experts = 2 + int(column["expert"].max(initial=0))
     matrix = (column["layer"] * max(len(words), 1) + operator) * experts + column["expert"]
     rows = Rows(
@@ -105,7 +115,12 @@ def _read_rows(
         kind=kind,
         matrix=matrix[order],
     )
-    return rows, products, kinds
+    products = tuple(
+        Product(words[operator[row]], *(int(column[name][row]) for name in _TRAITS))
+        for row in firsts
+    )
+    names = tuple(f"layer {column['layer'][row]} {words[operator[row]]}" for row in firsts)
+    return rows, products, names
 
 
 _TRAITS = ("k_dense", "n_dense", "weight_bits", "pattern_n", "pattern_m")

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from sim.dram.model import Counters
-from sim.energy.account import price, price_layers
+from sim.energy.account import price_columns
 from sim.energy.tables import dram_table
 from sim.machines.base import BareMachine
 from sim.machines.decoder import kernel
 from sim.machines.decoder.build import Program
 from sim.machines.decoder.design import Costs, Design, Stream
-from sim.machines.decoder.offers import amounts, offers_table
+from sim.machines.decoder.offers import Amounts, amounts, offers_columns
 from sim.machines.decoder.program import ATTENTION, OPERATORS, TENSORS, Work
-from sim.result import TABLE_COLUMNS, Result
-from sim.summary import Totals, alive_table, make_row, share_out
+from sim.machines.timeline import TIMELINE
+from sim.result import TABLE_COLUMNS, Columns, Result, Tables
+from sim.summary import (
+    TRAFFIC,
+    Totals,
+    alive_columns,
+    by_name,
+    layers_with_energy,
+    long_events,
+    make_row,
+    share_out,
+    sum_by,
+)
 from workloads.packed import BEAT_BYTES
 from workloads.trace import Trace
 
@@ -53,31 +64,29 @@ def make_result(
     """Return the result of a run; `timeline` operators, from the first, are recorded."""
     design = costs.design
     counts = _Dram(machine, design, program, run.cycles)
-    layers = _layer_table(trace, work, program, run)
-    events = _event_table(layers, counts)
+    dense = amounts(work, costs, frozenset(), offered=True)
+    layers = _layer_columns(trace, work, program, run)
+    events = _event_columns(layers, counts)
     table = dram_table(machine.clock_hz)
-    layers = layers.merge(price_layers(events, table), on="layer")
-    tables = {
-        "layers": layers,
-        "units": _unit_table(design, run),
-        "traffic": _traffic_table(work, costs, program),
+    columns: dict[str, Any] = {
+        "layers": partial(layers_with_energy, layers, events, dict(table)),
+        "units": _unit_columns(design, run),
+        "traffic": _traffic_columns(dense, program),
         "events": events,
-        "energy": price(events, table),
-        "area": pd.DataFrame(columns=list(TABLE_COLUMNS["area"])),
-        "sparsity": offers_table(trace, work, costs, machine.exploits),
-        "timeline": _timeline_table(program, run, timeline),
+        "energy": price_columns(events, table),
+        "area": {name: [] for name in TABLE_COLUMNS["area"]},
+        "sparsity": offers_columns(trace, work, costs, machine.exploits),
+        "timeline": _timeline_columns(program, run, timeline),
     }
     totals = Totals(
         cycles=run.cycles,
         queries=int((work.attention.queries * work.attention.heads).sum()),
         busy_cycles=int(run.engine[kernel.BUSY]),
         multiplications=int(program.multiplications.sum()),
-        multiplications_dense=round(
-            amounts(work, costs, frozenset(), offered=True).multiplications
-        ),
+        multiplications_dense=round(dense.multiplications),
         counters=counts.counters,
     )
-    return Result(make_row(trace, machine, tables, totals), tables)
+    return Result(make_row(trace, machine, columns, totals), Tables(columns))
 
 
 class _Dram:
@@ -131,42 +140,33 @@ def _share(of: int, stream: Stream, count: int) -> int:
     return of * count // max(stream.accesses, 1)
 
 
-def _layer_table(trace: Trace, work: Work, program: Program, run: Run) -> pd.DataFrame:
-    layers = program.key % work.sizes[1]
+def _layer_columns(trace: Trace, work: Work, program: Program, run: Run) -> dict[str, Any]:
+    of_group = program.key % work.sizes[1]
     last = np.flatnonzero(np.diff(program.group, append=program.group[-1] + 1))
     spent = np.diff(run.results[last], prepend=0)
-    moved = pd.DataFrame(
-        {
-            "layer": layers[program.group],
-            "multiplications": program.multiplications,
-            "dram_transferred_bytes": program.beats.sum(0) * BEAT_BYTES,
-        }
-    )
-    table = moved.groupby("layer").sum()
-    table.insert(0, "cycles", pd.Series(spent).groupby(layers).sum())
-    alive = alive_table(trace).reindex(table.index)
-    for position, name in enumerate(alive.columns):
-        table.insert(1 + position, name, alive[name])
-    return table.reset_index()
+    owner, layers = of_group[program.group], np.unique(of_group)
+    return {
+        "layer": layers,
+        "cycles": sum_by(layers, of_group, spent),
+        **alive_columns(trace, layers),
+        "multiplications": sum_by(layers, owner, program.multiplications),
+        "dram_transferred_bytes": sum_by(layers, owner, program.beats.sum(0) * BEAT_BYTES),
+    }
 
 
-def _event_table(layers: pd.DataFrame, counts: _Dram) -> pd.DataFrame:
-    of_layer = layers.set_index("layer")
-    cycles, moved = of_layer["cycles"], of_layer["dram_transferred_bytes"]
-    events = pd.DataFrame(
-        {
-            "dram_activate": share_out(counts.activates, moved),
-            "dram_read_bit": moved * 8,
-            "dram_io_bit": moved * 8,
-            "dram_refresh": share_out(counts.refreshes, cycles),
-            "dram_background": cycles * counts.channels,
-        }
-    )
-    long = events.reset_index().melt("layer", var_name="event", value_name="count")
-    return long[long["count"] > 0].sort_values(["layer", "event"], ignore_index=True)
+def _event_columns(layers: Columns, counts: _Dram) -> dict[str, Any]:
+    cycles, moved = layers["cycles"], layers["dram_transferred_bytes"]
+    by_layer = {
+        "dram_activate": share_out(counts.activates, moved),
+        "dram_read_bit": moved * 8,
+        "dram_io_bit": moved * 8,
+        "dram_refresh": share_out(counts.refreshes, cycles),
+        "dram_background": cycles * counts.channels,
+    }
+    return long_events(layers["layer"], by_layer)
 
 
-def _unit_table(design: Design, run: Run) -> pd.DataFrame:
+def _unit_columns(design: Design, run: Run) -> dict[str, Any]:
     total = run.cycles
     names = ("busy", "waits for operands", "waits for weights", "waits for KV", "waits for spills")
     rows = [("engine", name, int(c)) for name, c in zip(names, run.engine, strict=True)]
@@ -177,27 +177,21 @@ def _unit_table(design: Design, run: Run) -> pd.DataFrame:
             (name, "buffer full", full),
             (name, "nothing to fetch", total - streaming - full),
         ]
-    return pd.DataFrame(rows, columns=["unit", "state", "cycles"])
+    return by_name(("unit", "state", "cycles"), rows)
 
 
-def _traffic_table(work: Work, costs: Costs, program: Program) -> pd.DataFrame:
-    """Return the `traffic` table; unpruned means 8 bits a number, dense, all keys."""
-    dense = amounts(work, costs, frozenset(), offered=True)
+def _traffic_columns(dense: Amounts, program: Program) -> dict[str, Any]:
+    """Return the columns of `traffic`; unpruned means 8 bits a number, dense, all keys."""
     sizes = (dense.weights, dense.head, dense.keys, dense.keys, dense.new)
+    useful_bits, beats = program.bits.sum(1).tolist(), program.beats.sum(1).tolist()
     rows = [
-        {
-            "tensor": tensor,
-            "plane": "MSB",
-            "useful_bytes": -(-int(program.bits[at].sum()) // 8),
-            "transferred_bytes": int(program.beats[at].sum()) * BEAT_BYTES,
-            "dense_bytes": round(size),
-        }
-        for at, (tensor, size) in enumerate(zip(TENSORS, sizes, strict=True))
+        (tensor, "MSB", -(-bits // 8), moved * BEAT_BYTES, round(size))
+        for tensor, bits, moved, size in zip(TENSORS, useful_bits, beats, sizes, strict=True)
     ]
-    return pd.DataFrame(rows)
+    return by_name(TRAFFIC, rows)
 
 
-def _timeline_table(program: Program, run: Run, count: int) -> pd.DataFrame:
+def _timeline_columns(program: Program, run: Run, count: int) -> dict[str, Any]:
     places = program.place[:count].tolist()
     groups = program.group[:count].tolist()
     rows = [
@@ -206,4 +200,4 @@ def _timeline_table(program: Program, run: Run, count: int) -> pd.DataFrame:
             places, groups, run.start[:count], run.end[:count], strict=True
         )
     ]
-    return pd.DataFrame(rows, columns=["unit", "name", "start_cycle", "end_cycle"])
+    return by_name(TIMELINE, rows)

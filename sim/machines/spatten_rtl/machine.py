@@ -16,13 +16,13 @@ from pydantic import Field, model_validator
 from sim.dram.ramulator2023 import HBM2_RELEASED
 from sim.dram.spec import DramSpec
 from sim.energy.hardware import Buffer, Fifo, Hardware, TopK
-from sim.machines.base import HeadMachine, Record
+from sim.machines.base import Foreseen, HeadMachine, Record
 from sim.machines.pipeline import Schedule
 from sim.machines.spatten_rtl import layout
 from sim.machines.spatten_rtl.layout import Ints, Sizes
 from sim.machines.spatten_rtl.released import Run, run_requests
 from sim.machines.spatten_rtl.requests import HEAD_DIM, LSB_BITS, Rows, request_table, sizes_of
-from sim.machines.timeline import timeline_table
+from sim.machines.timeline import timeline_columns
 from sim.operations import (
     VALUE_GENERATION,
     VALUE_PREFILL,
@@ -156,6 +156,15 @@ class SpAttenRtl(HeadMachine):
         table = self._table(rows)
         return self._record(operations, owner, table, run_requests(table, self.sizes, rows))
 
+    def foresee_heads(self, trace: Trace, operations: Operations) -> Foreseen:
+        _, rows = _rows(trace, operations)
+        table = self._table(rows)
+        return Foreseen(
+            busy_cycles=max(int(unit.sum()) for unit in self.busy_cycles(operations).values()),
+            transactions=sum(int(counts.sum()) for counts in _fetches(table).values()),
+            multiplications=int(_multiplications(table).sum()),
+        )
+
     def run_trace(self, trace: Trace) -> Run:
         """Run a trace and return the raw counts: SRAM accesses, clocks of every event."""
         _, rows = _rows(trace, lower(trace, self.exploits, self.operand_bits))
@@ -185,7 +194,7 @@ class SpAttenRtl(HeadMachine):
             multiplications=_per_head(owner, _multiplications(table), heads),
             dram=run.dram,
             topk_data="drawn" if _selects(table).any() else "none",
-            timeline=timeline_table(operations, schedule, [], 0),
+            timeline=timeline_columns(operations, schedule, [], 0),
             responses=pd.DataFrame(
                 {"request": np.arange(len(owner)), "response_cycle": run.responses}
             ),
