@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 class ModelTraces:
     """Runs methods on the models of `workloads`; a path in place of a workload is a trace."""
 
+    def __init__(self) -> None:
+        self._here = Path.cwd()  # where relative paths start; a worker may run elsewhere
+
     def check(self, space: Space) -> None:
         """Check workloads, methods and their fields.
 
@@ -62,7 +65,7 @@ class ModelTraces:
     def make(self, order: TraceOrder) -> Trace:
         """Return the trace; a worker keeps the model it has loaded."""
         if _is_trace(order.workload):
-            trace = open_trace(Path(order.workload))
+            trace = open_trace(self._here / order.workload)
         else:
             source = _source(_Request(order.workload, order.limit, order.seed))
             trace = source.trace(_method(order), lambda done, of: None)

@@ -30,6 +30,10 @@ class Constraint(Config):
     def model_post_init(self, context: Any) -> None:
         if self.min is None and self.max is None:
             raise InputError("a constraint must have min or max, it has neither")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise InputError(
+                f"a constraint's min must be at most its max, {self.min:g} is above {self.max:g}"
+            )
 
 
 class Space(Config):
@@ -80,6 +84,9 @@ class Space(Config):
                         f"when names {condition!r}"
                     )
             earlier |= {name, *axis.fields(name)}
+            for field in set(axis.fields(name)).intersection(NAMES):
+                for value in axis.points(name, self.seed):
+                    _check_value(field, value)
         if not self.objectives:
             raise InputError("objectives must be at least 1, there is none")
 
@@ -139,9 +146,23 @@ class Space(Config):
         if found > LARGEST and not large:
             raise InputError(
                 f"a space must have at most {LARGEST:,} points unless --yes is given, "
-                f"it has {'over ' if found > 100 * LARGEST else ''}{found:,}"
+                f"it has {found:,}"
             )
         return found
+
+
+def _check_value(field: str, value: Value) -> None:
+    """Check what an axis gives to one of `NAMES`, as the fields of a space are checked.
+
+    Raises:
+        InputError: a limit that is no number of inputs, a machine without a name.
+    """
+    if field in ("limit", "seed"):
+        least = 1 if field == "limit" else 0
+        if type(value) is not int or value < least:
+            raise InputError(f"{field} must be a whole number, at least {least}, not {value!r}")
+    elif not isinstance(value, str):
+        raise InputError(f"{field} must be a name, not {value!r}")
 
 
 def _with_prefixes(names: Mapping[str, None]) -> dict[str, None]:
