@@ -112,7 +112,7 @@ class Space(Config):
         plain = dict(content)
         if isinstance(axes := plain.get("axes"), Mapping):
             plain["axes"] = {
-                name: {"values": [*axis]} if isinstance(axis, list | tuple) else axis
+                name: _axis(name, {"values": axis} if isinstance(axis, list | tuple) else axis)
                 for name, axis in axes.items()
             }
         return cls(**plain)
@@ -138,17 +138,23 @@ class Space(Config):
         """Return the number of points.
 
         Raises:
-            InputError: none, or more than a million and `large` is false.
+            InputError: more than a million and `large` is false.
         """
         found = self.size()
-        if found == 0:
-            raise InputError("a space must have at least 1 point, it has none")
         if found > LARGEST and not large:
             raise InputError(
                 f"a space must have at most {LARGEST:,} points unless --yes is given, "
                 f"it has {found:,}"
             )
         return found
+
+
+def _axis(name: str, given: Any) -> Any:
+    """Return an axis; what is no table stays, for the space to refuse."""
+    try:
+        return Axis(**given) if isinstance(given, Mapping) else given
+    except InputError as error:
+        raise InputError(f"axis {name}: {error}") from None
 
 
 def _check_value(field: str, value: Value) -> None:
