@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from multiprocessing.reduction import ForkingPickler
+from queue import SimpleQueue
 from typing import Any, Protocol
 
 from workloads.errors import InputError
@@ -117,7 +121,7 @@ class Processes:
 
     def _hand_out(self, items: Iterator[Call | Answer], again: deque[_Given]) -> Iterator[Answer]:
         """Give calls to workers until each has enough."""
-        while (worker := self._free(again)) is not None:
+        while self._has_room(again):
             item = again.popleft() if again else next(items, None)
             if item is None:
                 return
@@ -125,26 +129,33 @@ class Processes:
                 yield item
                 continue
             given = item if isinstance(item, _Given) else _Given(item)
+            worker = self._next()
             try:
                 worker.give(given)
-            except OSError:  # it died while it had nothing to do
-                self._workers.remove(worker)
-                worker.stop()
+            except OSError:  # it is dead; what it has answered before is still in its pipe
                 again.appendleft(given)
+                if not worker.calls:
+                    self._workers.remove(worker)
+                    worker.stop()
             except Exception as error:  # it cannot be pickled
                 yield Answer(given.call.tag, failure=f"{type(error).__name__}: {error}")
 
-    def _free(self, again: deque[_Given]) -> _Worker | None:
-        """Return the worker that the next call goes to, if any has room."""
+    def _has_room(self, again: deque[_Given]) -> bool:
         busy = [worker for worker in self._workers if worker.calls]
-        if any(worker.calls[0].deaths for worker in busy):
-            return None  # what killed its worker runs alone
-        if again and again[0].deaths and busy:
-            return None
-        if len(busy) == len(self._workers) < self._jobs:
-            self._workers.append(_Worker())
-        worker = min(self._workers, key=lambda worker: len(worker.calls))
-        return worker if worker.has_room else None
+        alone = any(worker.calls[0].deaths for worker in busy)  # what killed its worker runs alone
+        if alone or (busy and again and again[0].deaths):
+            return False
+        return len(self._workers) < self._jobs or any(w.has_room for w in self._workers)
+
+    def _next(self) -> _Worker:
+        """Return the worker with the fewest calls; a new one before any has two."""
+        free = [worker for worker in self._workers if worker.has_room]
+        worker = min(free, key=lambda worker: len(worker.calls), default=None)
+        if (worker is None or worker.calls) and len(self._workers) < self._jobs:
+            worker = _Worker()
+            self._workers.append(worker)
+        assert worker is not None  # `_has_room`
+        return worker
 
     def _bury(self, worker: _Worker, again: deque[_Given]) -> Iterator[Answer]:
         """Take what a dead worker left; the first was under way, unless it never lived."""
@@ -188,7 +199,9 @@ class _Worker:
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs,))
         # Ctrl-C reaches the whole process group, but the parent is to stop its workers: the mask
-        # is inherited, so they do not see it even while they start
+        # is inherited, so they do not see it even while they start. Starting the tracker of
+        # resources would lift the mask
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
             self.process.start()
@@ -197,14 +210,25 @@ class _Worker:
         theirs.close()
         self.calls: deque[_Given] = deque()  # the first is under way
         self.lived = False
-        self._quick = False
+        self._quick = self._dead = False
 
     @property
     def has_room(self) -> bool:
-        return len(self.calls) < (AHEAD if self._quick else 1)
+        return not self._dead and len(self.calls) < (AHEAD if self._quick else 1)
 
     def give(self, given: _Given) -> None:
-        self.pipe.send((given.call.function, given.call.arguments))
+        """Send a call.
+
+        Raises:
+            OSError: the process is dead.
+            Exception: of any kind, the call cannot be pickled.
+        """
+        sent = ForkingPickler.dumps((given.call.function, given.call.arguments))
+        try:
+            self.pipe.send_bytes(sent)
+        except OSError:
+            self._dead = True
+            raise
         self.calls.append(given)
 
     def listen(self) -> Iterator[Answer]:
@@ -230,28 +254,30 @@ class _Worker:
 
 def _serve(pipe: Connection) -> None:
     """Run calls until the parent is gone: what a worker process does."""
-    threading.Thread(target=_leave_with_parent, daemon=True).start()
+    given: SimpleQueue[bytes] = SimpleQueue()
+    threading.Thread(target=_receive, args=(pipe, given), daemon=True).start()
     pipe.send(None)
     while True:
+        value, failure, seconds = answer(_run, (given.get(),))
         try:
-            function, arguments = pipe.recv()
+            said = ForkingPickler.dumps((value, failure, seconds))
+        except Exception as error:  # of any kind: whatever the value's class raises
+            said = ForkingPickler.dumps((None, f"{type(error).__name__}: {error}", seconds))
+        pipe.send_bytes(said)
+
+
+def _run(sent: bytes) -> Any:
+    function, arguments = pickle.loads(sent)
+    return function(*arguments)
+
+
+def _receive(pipe: Connection, given: SimpleQueue[bytes]) -> None:
+    """Take calls as they come: parent and worker never wait for each other to read.
+
+    Ends the process as soon as its parent has ended, however it ended.
+    """
+    while True:
+        try:
+            given.put(pipe.recv_bytes())
         except (EOFError, OSError):
-            return
-        except Exception as error:  # what was sent cannot be unpickled here
-            pipe.send((None, f"{type(error).__name__}: {error}", 0.0))
-            continue
-        done = answer(function, arguments)
-        try:
-            pipe.send(done)
-        except OSError:
-            return
-        except Exception as error:
-            pipe.send((None, f"{type(error).__name__}: {error}", done[2]))
-
-
-def _leave_with_parent() -> None:
-    """End the process as soon as its parent has ended, however it ended."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+            os._exit(1)

@@ -145,7 +145,7 @@ def test_all_points_are_equally_likely_in_a_sample():
     assert min(drawn.values()) > 50
 
 
-@pytest.mark.parametrize("count", [16, 60])
+@pytest.mark.parametrize("count", [16, 40])
 def test_a_huge_space_is_counted_and_sampled_without_walking_through_it(count):
     axes = {
         f"axis{i}": Axis(range=(1, 10), count=10, when={f"axis{i - 1}": [1, 2, 3]} if i else {})

@@ -21,9 +21,12 @@ from workloads.errors import InputError
         ({"set": {"machine.clock": 1}}, r"did you mean 'machine.clock_hz'"),
         (
             {"axes": {"machine": ["dense", "spatten"], "machine.value_topk.lanes": [1]}},
-            r"field of machine dense, not .* \(give the axis when = \{ machine = \['spatten'\] \}\)",
+            r"machine dense, not .* \(give the axis when = \{ machine = \['spatten'\] \}\)",
         ),
-        ({"machine": "spaten"}, r"machine must be one of .*, not 'spaten' \(did you mean 'spatten'"),
+        (
+            {"machine": "spaten"},
+            r"machine must be one of .*, not 'spaten' \(did you mean 'spatten'",
+        ),
         ({"axes": {"machine": ["dense", "dens"]}}, "did you mean 'dense'"),
         ({"machine": "none.toml"}, "machine file none.toml must be readable"),
         ({"objectives": {"latency": "min"}}, r"objective must be .* \(did you mean 'latency_ns'"),
@@ -31,7 +34,10 @@ from workloads.errors import InputError
         ({"objectives": {"machine": "min"}}, "objective must be a number of the rows"),
         ({"method": "spaten"}, "method must be one of .*did you mean 'spatten'"),
         ({"method": None}, "method must be given for a workload that is no trace, there is none"),
-        ({"workload": "minilm-sentence"}, "workload must be one of .*did you mean 'minilm-sentences'"),
+        (
+            {"workload": "minilm-sentence"},
+            "workload must be one of .*did you mean 'minilm-sentences'",
+        ),
         (
             {"axes": {"method.token_keep": [1]}},
             r"axis method.token_keep must set a field of method spatten, .*"

@@ -16,7 +16,7 @@ limit = 4
 [axes]
 "method.token_keep_ratio" = [0.6, 0.85]
 machine = ["spatten", "dense"]
-rows = { set = ["machine.key_buffer.rows", "machine.value_buffer.rows"], log = [128, 512], count = 3 }
+rows = { set = ["machine.key_buffer.rows"], log = [128, 512], count = 3 }
 "machine.value_topk.lanes" = { values = [1, 4], when = { machine = "spatten" } }
 [objectives]
 latency_ns = "min"
@@ -52,7 +52,10 @@ def test_a_file_describes_a_space(tmp_path):
         ("[axes]\nmachin = ['a']", "axis must be one of .*not 'machin' .did you mean 'machine'"),
         ("[axes]\nlanes = [1]", "machine.FIELD, not 'lanes'"),
         ("[axes]\nx = {values = [1], set = ['methode.y']}", "not 'methode.y'"),
-        ("[axes]\nmachine = []", "axis machine: values of an axis must be at least 1, there are none"),
+        (
+            "[axes]\nmachine = []",
+            "axis machine: values of an axis must be at least 1, there are none",
+        ),
         ("[axes]\nmachine = 3", "axes.machine must be "),
         ("[axes]\nlimit = [1, 0]", "limit must be a whole number, at least 1, not 0"),
         ("[axes]\nlimit = [1.5]", "limit must be a whole number, at least 1, not 1.5"),
@@ -94,7 +97,9 @@ def test_a_condition_that_can_never_hold_leaves_an_axis_out_but_no_axes_are_one_
 def test_a_million_points_must_be_asked_for():
     axes = {f"machine.{name}": {"range": [1, 1000], "count": 1000} for name in "abc"}
     space = Space.of({"axes": axes})
-    with pytest.raises(InputError, match="at most 1,000,000 points unless --yes is given, it has 1,"):
+    with pytest.raises(
+        InputError, match="at most 1,000,000 points unless --yes is given, it has 1,"
+    ):
         space.check_size(large=False)
     assert space.check_size(large=True) == 10**9
     assert [p["machine.c"] for p in itertools.islice(space.assignments(), 5)] == [1, 2, 3, 4, 5]
