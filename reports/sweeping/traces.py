@@ -28,6 +28,7 @@ class ModelTraces:
 
     def __init__(self) -> None:
         self._here = Path.cwd()  # where relative paths start; a worker may run elsewhere
+        self._contents: dict[Path, str] = {}
 
     def check(self, space: Space) -> None:
         """Check workloads, methods and their fields.
@@ -51,7 +52,7 @@ class ModelTraces:
         about = {"inputs": order.inputs, "part": order.part}
         if _is_trace(order.workload):
             path = Path(order.workload)
-            return about | {"trace": path.name, "content": _content(path)}
+            return about | {"trace": path.name, "content": self._content(path)}
         method = _method(order)
         check_claim(method, order.workload)
         return about | {
@@ -61,6 +62,11 @@ class ModelTraces:
             "limit": order.limit,
             "seed": order.seed,
         }
+
+    def _content(self, path: Path) -> str:
+        if path not in self._contents:  # read once a sweep: many points share a trace
+            self._contents[path] = _content(path)
+        return self._contents[path]
 
     def make(self, order: TraceOrder) -> Trace:
         """Return the trace; a worker keeps the model it has loaded."""
@@ -100,7 +106,6 @@ def _is_trace(workload: str) -> bool:
     return workload.endswith((".csv", ".trace")) or "/" in workload
 
 
-@lru_cache(maxsize=64)
 def _content(path: Path) -> str:
     """Return the SHA-256 of a trace's files.
 

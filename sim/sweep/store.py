@@ -38,8 +38,16 @@ create table points (
     key text primary key, number integer, status text, reason text, assignment text, trace text,
     row text, detail blob, seconds real
 ) without rowid;
-create index by_number on points (number);
+create unique index by_number on points (number);
+create trigger added before insert on points begin
+    update points set number = null where number = new.number and key <> new.key;
+end;
+create trigger placed before update of number on points begin
+    update points set number = null where number = new.number and key <> new.key;
+end;
 """
+# A place in the space holds one point. Another one takes it when a trace that could not be made,
+# or whose file has changed, gives the point another key.
 
 
 @dataclass(frozen=True)

@@ -64,6 +64,19 @@ def test_points_out_of_the_space_stay_but_are_not_shown(tmp_path):
         assert store.status("k1") == ("done", None)
 
 
+def test_a_place_holds_one_point(tmp_path):
+    with Store(tmp_path) as store:
+        store.add(POINT)
+        store.add(replace(FAILED, number=0))
+        assert [p.key for p in store.points()] == ["k2"]
+        assert store.status("k1") == ("done", None)
+        store.number_again("k1", 0)
+        assert [p.key for p in store.points()] == ["k1"]
+        assert store.status("k2") == ("failed", None)
+        store.add(POINT)
+        assert [p.key for p in store.points()] == ["k1"]
+
+
 def test_a_reader_sees_what_is_there_while_a_sweep_writes(tmp_path):
     with Store(tmp_path) as store:
         store.add(POINT)
