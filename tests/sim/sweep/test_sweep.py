@@ -292,7 +292,7 @@ class Inline:
 workload, folder, room = sys.argv[1:]
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # then a write that finds no room is an error
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(room), int(room)))
-clocks = {"range": [1e8, 6e9], "count": 60}
+clocks = {"range": [1e8, 6e9], "count": 40}
 space = Space.of({"workload": workload, "axes": {"machine.clock_hz": clocks}})
 try:
     print(Sweep(space, ModelTraces(), Path(folder)).run(Inline(), resume=True).counts["done"])
@@ -302,7 +302,7 @@ except ValueError as error:
 
 
 def on_small_disk(folder, trace, room):
-    """Run 60 points with files of at most `room` bytes; return (exit code, last line)."""
+    """Run 40 points with files of at most `room` bytes; return (exit code, last line)."""
     done = subprocess.run(
         [sys.executable, "-c", SMALL_DISK, trace, str(folder), str(room)],
         capture_output=True,
@@ -313,18 +313,18 @@ def on_small_disk(folder, trace, room):
 
 
 def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path, traces, sweep, space_of, kept):
-    code, told = on_small_disk(tmp_path / "a", traces[0], 300_000)
+    code, told = on_small_disk(tmp_path / "a", traces[0], 200_000)
     assert code == 1
     assert told.startswith(f"{tmp_path / 'a' / 'sweep.sqlite'} must be writable: ")
     assert told.endswith("; what was finished is kept, --resume goes on")
     assert "\n" not in told
     there = kept(tmp_path / "a")
-    assert 5 < len(there) < 60
-    code, told = on_small_disk(tmp_path / "a", traces[0], 300_000)  # still full
+    assert 5 < len(there) < 40
+    code, told = on_small_disk(tmp_path / "a", traces[0], 200_000)  # still full
     assert code == 1
     assert kept(tmp_path / "a")[: len(there)] == there
-    assert on_small_disk(tmp_path / "a", traces[0], 10**9) == (0, "60")
-    assert on_small_disk(tmp_path / "b", traces[0], 10**9) == (0, "60")
+    assert on_small_disk(tmp_path / "a", traces[0], 10**9) == (0, "40")
+    assert on_small_disk(tmp_path / "b", traces[0], 10**9) == (0, "40")
     assert kept(tmp_path / "a") == kept(tmp_path / "b")
 
 
@@ -338,6 +338,6 @@ def test_a_disk_that_fills_while_a_trace_is_written_leaves_no_half_trace(tmp_pat
     assert "\n" not in told
     assert "must be writable: " in told
     assert not list((tmp_path / "a" / "traces").glob("*.trace"))
-    assert on_small_disk(tmp_path / "a", traces[0], 10**9) == (0, "60")
+    assert on_small_disk(tmp_path / "a", traces[0], 10**9) == (0, "40")
     assert len(list((tmp_path / "a" / "traces").iterdir())) == 1
-    assert len(kept(tmp_path / "a")) == 60
+    assert len(kept(tmp_path / "a")) == 40
