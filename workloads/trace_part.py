@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from workloads.errors import InputError
-from workloads.trace import TABLES, Trace
+
+if TYPE_CHECKING:
+    from workloads.trace import Trace
 
 Part = Literal["whole", "prefill", "decode"]
 
@@ -23,6 +25,8 @@ def select(trace: Trace, inputs: int | None, part: Part) -> Trace:
         InputError: nothing is left.
     """
     import pyarrow.compute as pc
+
+    from workloads.trace import TABLES
 
     tables = {}
     for name in TABLES:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reports.console import Phases, print_json, print_line
 from reports.errors import Interrupted
-from reports.run_folder import cores
-from reports.sweeping.traces import ModelTraces
-from sim.sweep import Outcome, Processes, Space, Sweep
-from sim.sweep.engine import Engine
+from sim.sweep.space import Space
 from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from sim.sweep.engine import Engine
+    from sim.sweep.sweep import Outcome
+
+SHOWN_SECONDS = 0.1  # between two updates of the progress on a terminal
 
 
 def run_sweep(
@@ -38,6 +42,9 @@ def run_sweep(
         InputError: a user's mistake; what was finished is kept.
         Interrupted: the user stopped it; what was finished is kept.
     """
+    from reports.sweeping.traces import ModelTraces
+    from sim.sweep.sweep import Sweep
+
     sweep = Sweep(space, ModelTraces(), out)
     with Phases(visible) as phases, _Progress(phases) as progress:
         try:
@@ -126,12 +133,16 @@ def _first_reason(out: Path) -> str:
 
 def _engine(out: Path, jobs: int | None, dask: str | None) -> Engine:
     if dask is None:
+        from reports.run_folder import cores
+        from sim.sweep.engine import Processes
+
         return Processes(jobs or cores())
     if jobs is not None:
         raise InputError("jobs must be left out with --dask, the scheduler's workers do the work")
     from sim.sweep.cluster import Dask
+    from sim.sweep.sweep import make_folder
 
-    out.mkdir(parents=True, exist_ok=True)
+    make_folder(out)
     return Dask(dask, out)
 
 
@@ -144,6 +155,7 @@ class _Progress:
         self._open: Any = None
         self._name = ""
         self._show: Any = None
+        self._shown = 0.0  # when
 
     def __enter__(self) -> _Progress:
         return self
@@ -158,7 +170,10 @@ class _Progress:
             self._show = self._open.__enter__()
         if what == "points":
             self.done = done
-        self._show(done, of)
+        now = time.monotonic()
+        if done == of or now - self._shown >= SHOWN_SECONDS:
+            self._show(done, of)
+            self._shown = now
 
     def _close(self) -> None:
         if self._open is not None:

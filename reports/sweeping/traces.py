@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 class ModelTraces:
     """Runs methods on the models of `workloads`; a path in place of a workload is a trace."""
 
+    def __init__(self) -> None:
+        self._here = Path.cwd()  # where relative paths start; a worker may run elsewhere
+        self._contents: dict[Path, str] = {}
+
     def check(self, space: Space) -> None:
         """Check workloads, methods and their fields.
 
@@ -48,7 +52,7 @@ class ModelTraces:
         about = {"inputs": order.inputs, "part": order.part}
         if _is_trace(order.workload):
             path = Path(order.workload)
-            return about | {"trace": path.name, "content": _content(path)}
+            return about | {"trace": path.name, "content": self._content(path)}
         method = _method(order)
         check_claim(method, order.workload)
         return about | {
@@ -59,10 +63,15 @@ class ModelTraces:
             "seed": order.seed,
         }
 
+    def _content(self, path: Path) -> str:
+        if path not in self._contents:  # read once a sweep: many points share a trace
+            self._contents[path] = _content(path)
+        return self._contents[path]
+
     def make(self, order: TraceOrder) -> Trace:
         """Return the trace; a worker keeps the model it has loaded."""
         if _is_trace(order.workload):
-            trace = open_trace(Path(order.workload))
+            trace = open_trace(self._here / order.workload)
         else:
             source = _source(_Request(order.workload, order.limit, order.seed))
             trace = source.trace(_method(order), lambda done, of: None)
@@ -97,7 +106,6 @@ def _is_trace(workload: str) -> bool:
     return workload.endswith((".csv", ".trace")) or "/" in workload
 
 
-@lru_cache(maxsize=64)
 def _content(path: Path) -> str:
     """Return the SHA-256 of a trace's files.
 

@@ -7,9 +7,31 @@
 `reports.sweeping` has the maker that runs methods on models, the command and the report.
 """
 
-from sim.sweep.axes import Axis
-from sim.sweep.engine import Processes
-from sim.sweep.space import Constraint, Space
-from sim.sweep.sweep import Outcome, Sweep
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.sweep.axes import Axis
+    from sim.sweep.engine import Processes
+    from sim.sweep.space import Constraint, Space
+    from sim.sweep.sweep import Outcome, Sweep
 
 __all__ = ["Axis", "Constraint", "Outcome", "Processes", "Space", "Sweep"]
+
+_MODULES = {
+    "Axis": "axes",
+    "Constraint": "space",
+    "Outcome": "sweep",
+    "Processes": "engine",
+    "Space": "space",
+    "Sweep": "sweep",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for: a worker needs no space, and a wrong file no machines."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)

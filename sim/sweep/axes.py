@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Mapping
+import sys
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from pydantic import Field
@@ -18,7 +19,7 @@ Assignment = dict[str, Value]
 
 Bounds = tuple[int | float, int | float]
 
-LARGEST = 1_000_000  # points of a space that need no second thought
+LARGEST = 1_000_000  # points of a space that need no second thought; values of an axis
 
 
 class Axis(Config):
@@ -37,7 +38,7 @@ class Axis(Config):
     """First and last of values in geometric progression; `count` says how many."""
     uniform: Bounds | None = None
     """Bounds of `count` random values, drawn once for the whole sweep."""
-    count: int | None = Field(None, ge=1)
+    count: int | None = Field(None, ge=1, le=LARGEST)
     step: float | None = Field(None, gt=0)
     set: list[str] | None = None
     """Fields that take the value, all the same; none: the field that the axis is named after."""
@@ -57,6 +58,13 @@ class Axis(Config):
             raise InputError("values of an axis must be at least 1, there are none")
         if self.values is None and self.count is None and (self.range is None or not self.step):
             raise InputError(f"an axis with {kinds[0]} must have count, it has none")
+        for value in self.values or ():
+            if isinstance(value, float) and not math.isfinite(value):
+                raise InputError(f"values of an axis must be finite, one is {value}")
+        if self.range is not None and self.step and self._steps() > LARGEST:
+            raise InputError(
+                f"an axis must have at most {LARGEST:,} values, it has {self._steps():,}"
+            )
 
     def _given(self, name: str) -> bool:
         return getattr(self, name) is not None
@@ -79,6 +87,7 @@ class Axis(Config):
         """
         if self.values is not None:
             return list(dict.fromkeys(self.values))
+        whole = all(isinstance(x, int) for x in self.range or self.log or self.uniform or ())
         if self.range is not None:
             found = self._spaced(*self.range)
         elif self.log is not None:
@@ -87,28 +96,40 @@ class Axis(Config):
         else:
             assert self.uniform is not None
             drawn = random.Random(f"{seed} {name}")
-            found = sorted(drawn.uniform(*self.uniform) for _ in range(self.count or 1))
-        whole = all(isinstance(x, int) for x in self.range or self.log or self.uniform or ())
+            draw: Callable[..., float] = drawn.randint if whole else drawn.uniform
+            found = sorted(draw(*self.uniform) for _ in range(self.count or 1))
         if whole and (self.step is None or self.step.is_integer()):
             return list(dict.fromkeys(round(x) for x in found))
         return list(dict.fromkeys(float(f"{x:.12g}") for x in found))
 
     def _spaced(self, low: float, high: float) -> list[float]:
         if self.step is not None:
-            # the last value is taken if it lies on the grid but for rounding
-            return [low + i * self.step for i in range(int((high - low) / self.step + 1e-9) + 1)]
+            return [low + i * self.step for i in range(self._steps())]
         return [low + (high - low) * share for share in _shares(self.count or 1)]
+
+    def _steps(self) -> int:
+        """Return how many values `step` gives; the last may miss the end by rounding."""
+        assert self.range is not None
+        assert self.step is not None
+        low, high = self.range
+        return int((high - low) / self.step + 1e-9) + 1
 
     def applies(self, others: Mapping[str, Value]) -> bool:
         """Tell whether the axis takes part beside these values."""
-        return all(
-            others.get(name) in (wanted if isinstance(wanted, list) else [wanted])
-            for name, wanted in self.when.items()
-        )
+        return all(self.meets(name, others) for name in self.when)
+
+    def meets(self, name: str, others: Mapping[str, Value]) -> bool:
+        """Tell whether one condition of `when` holds."""
+        wanted = self.when[name]
+        return others.get(name) in (wanted if isinstance(wanted, list) else [wanted])
 
     def fields(self, name: str) -> list[str]:
         """Return the fields it sets."""
         return [name] if self.set is None else self.set
+
+    def sets(self, name: str, value: Value) -> dict[str, Value]:
+        """Return what conditions may ask for when it takes a value: itself and its fields."""
+        return {name: value} | dict.fromkeys(self.fields(name), value)
 
 
 def _shares(count: int) -> list[float]:
@@ -141,23 +162,13 @@ def _combine(
         yield from _combine(rest, values, known, chosen)
         return
     for value in values[name]:
-        yield from _combine(rest, values, known | {name: value}, chosen | {name: value})
+        following = known | axis.sets(name, value)
+        yield from _combine(rest, values, following, chosen | {name: value})
 
 
 def size(axes: Mapping[str, Axis], fixed: Mapping[str, Value], seed: int) -> int:
-    """Return how many combinations `grid` yields.
-
-    Axes that depend on nothing, and on which nothing depends, are counted, not walked through.
-    """
-    named = {name for axis in axes.values() for name in axis.when}
-    walked = {n: a for n, a in axes.items() if a.when or n in named}
-    free = math.prod(len(a.points(n, seed)) for n, a in axes.items() if n not in walked)
-    found = 0
-    for _ in grid(walked, fixed, seed):
-        found += 1
-        if found * free > 100 * LARGEST:
-            break  # more than anyone waits for: the exact number matters no longer
-    return found * free
+    """Return how many combinations `grid` yields, without walking through them."""
+    return _Tree(axes, fixed, seed).size
 
 
 def sample(
@@ -165,34 +176,72 @@ def sample(
 ) -> Iterator[Assignment]:
     """Yield `count` different random combinations in the order of `grid`, or all there are.
 
-    Each is as likely as any other, except in spaces too large to walk through: there axes are
-    drawn one by one, so combinations with few further axes come more often.
+    Each is as likely as any other, however large the space.
     """
-    total = size(axes, fixed, seed)
-    drawn = random.Random(seed)
-    if total > LARGEST:
-        yield from _draw(axes, fixed, seed, count)
+    tree = _Tree(axes, fixed, seed)
+    if count >= tree.size:
+        yield from grid(axes, fixed, seed)
         return
-    wanted = iter(sorted(drawn.sample(range(total), min(count, total))))
-    following = next(wanted, None)
-    for number, chosen in enumerate(grid(axes, fixed, seed)):
-        if number == following:
-            yield chosen
-            following = next(wanted, None)
-
-
-def _draw(
-    axes: Mapping[str, Axis], fixed: Mapping[str, Value], seed: int, count: int
-) -> Iterator[Assignment]:
-    values = {name: axis.points(name, seed) for name, axis in axes.items()}
     drawn = random.Random(seed)
-    seen: set[tuple[tuple[str, Value], ...]] = set()
-    while len(seen) < count:
-        chosen: Assignment = {}
-        for name, axis in axes.items():
-            if axis.applies({**fixed, **chosen}):
-                chosen[name] = drawn.choice(values[name])
-        identity = tuple(chosen.items())
-        if identity not in seen:
-            seen.add(identity)
-            yield chosen
+    if tree.size <= sys.maxsize:
+        places = set(drawn.sample(range(tree.size), count))
+    else:
+        places = set()
+        while len(places) < count:
+            places.add(drawn.randrange(tree.size))
+    for place in sorted(places):
+        yield tree.at(place)
+
+
+class _Tree:
+    """The combinations of axes as a tree, counted by subtrees.
+
+    How many combinations follow a choice depends only on which conditions of later axes it
+    meets. There are few such patterns, so counting takes no time in spaces of any size.
+    """
+
+    def __init__(self, axes: Mapping[str, Axis], fixed: Mapping[str, Value], seed: int) -> None:
+        self._axes = list(axes.items())
+        self._values = [axis.points(name, seed) for name, axis in self._axes]
+        self._fixed = dict(fixed)
+        self._conditions = {name for axis in axes.values() for name in axis.when}
+        self._counted: dict[tuple[int, tuple[bool, ...]], int] = {}
+        self.size = self._count(0, self._fixed)
+
+    def at(self, place: int) -> Assignment:
+        """Return the combination that `grid` yields at a place, from 0."""
+        known, chosen = dict(self._fixed), {}
+        for level, (name, axis) in enumerate(self._axes):
+            if not axis.applies(known):
+                continue
+            for value, below in self._branches(level, known):
+                if place < below:
+                    chosen[name] = value
+                    known |= axis.sets(name, value)
+                    break
+                place -= below
+        return chosen
+
+    def _count(self, level: int, known: dict[str, Value]) -> int:
+        if level == len(self._axes):
+            return 1
+        later = self._axes[level:]
+        pattern = tuple(axis.meets(n, known) for _, axis in later for n in axis.when)
+        found = self._counted.get((level, pattern))
+        if found is None:
+            found = sum(below for _, below in self._branches(level, known))
+            self._counted[level, pattern] = found
+        return found
+
+    def _branches(self, level: int, known: dict[str, Value]) -> Iterator[tuple[Value, int]]:
+        """Yield (value, combinations that follow it); of an axis that is left out, one of none."""
+        name, axis = self._axes[level]
+        if not axis.applies(known):
+            yield None, self._count(level + 1, known)
+        elif self._conditions.isdisjoint(axis.sets(name, None)):
+            below = self._count(level + 1, known)
+            for value in self._values[level]:
+                yield value, below
+        else:
+            for value in self._values[level]:
+                yield value, self._count(level + 1, known | axis.sets(name, value))

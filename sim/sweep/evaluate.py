@@ -69,13 +69,14 @@ def not_a_number(row: Mapping[str, Any], wanted: Sequence[str]) -> str | None:
         if name not in row:
             there = [column for column in row if column.startswith("accuracy_")]
             raise InputError(
-                f"objective {name} must be measured on {row['workload']}, "
+                f"{name} must be measured on {row['workload']}, "
                 f"which has {', '.join(there) or 'no accuracy'}"
             )
         value = row[name]
-        if not isinstance(value, int | float) or not math.isfinite(value):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value):
             shown = "missing" if value is None else f"{value}"
-            return f"objective {name} must be a finite number, on {row['machine']} it is {shown}"
+            return f"{name} must be a finite number to be judged, on {row['machine']} it is {shown}"
     return None
 
 

@@ -52,7 +52,7 @@ def check_fields(space: Space, kind: str, make: Callable[[str], Config]) -> None
     configs = {name: make(name) for name in names_of(space, kind)}
     for axis_name, axis, field in _settings(space, kind):
         for name, config in configs.items():
-            applies = axis is None or _may_apply(axis, kind, name)
+            applies = axis is None or _may_apply(space, axis, kind, name)
             if not applies or config.has_field(field):
                 continue
             near = nearest_field(field, [config])
@@ -67,13 +67,13 @@ def check_fields(space: Space, kind: str, make: Callable[[str], Config]) -> None
 
 def names_of(space: Space, kind: str) -> list[str]:
     """Return the machines, methods or workloads that a space may use."""
-    found: list[str] = []
-    for name, axis in space.axes.items():
-        if kind in axis.fields(name):
-            found += [str(value) for value in axis.points(name, space.seed)]
+    setting = {name: axis for name, axis in space.axes.items() if kind in axis.fields(name)}
+    found = [
+        str(value) for name, axis in setting.items() for value in axis.points(name, space.seed)
+    ]
     fixed = space.fixed[kind]
-    if not found and fixed is not None:
-        found = [str(fixed)]
+    if fixed is not None and all(axis.when for axis in setting.values()):
+        found.append(str(fixed))
     return list(dict.fromkeys(found))
 
 
@@ -89,6 +89,10 @@ def _settings(space: Space, kind: str) -> Iterator[tuple[str, Axis | None, str]]
                 yield name, axis, field.removeprefix(prefix)
 
 
-def _may_apply(axis: Axis, kind: str, name: str) -> bool:
-    wanted = axis.when.get(kind, name)
-    return name in wanted if isinstance(wanted, list) else name == wanted
+def _may_apply(space: Space, axis: Axis, kind: str, name: str) -> bool:
+    """Tell whether the conditions of an axis leave room for a machine or method."""
+    for condition, wanted in axis.when.items():
+        other = space.axes.get(condition)
+        if condition == kind or (other is not None and kind in other.fields(condition)):
+            return name in wanted if isinstance(wanted, list) else name == wanted
+    return True

@@ -30,6 +30,10 @@ class Constraint(Config):
     def model_post_init(self, context: Any) -> None:
         if self.min is None and self.max is None:
             raise InputError("a constraint must have min or max, it has neither")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise InputError(
+                f"a constraint's min must be at most its max, {self.min:g} is above {self.max:g}"
+            )
 
 
 class Space(Config):
@@ -80,6 +84,9 @@ class Space(Config):
                         f"when names {condition!r}"
                     )
             earlier |= {name, *axis.fields(name)}
+            for field in set(axis.fields(name)).intersection(NAMES):
+                for value in axis.points(name, self.seed):
+                    _check_value(field, value)
         if not self.objectives:
             raise InputError("objectives must be at least 1, there is none")
 
@@ -105,7 +112,7 @@ class Space(Config):
         plain = dict(content)
         if isinstance(axes := plain.get("axes"), Mapping):
             plain["axes"] = {
-                name: {"values": [*axis]} if isinstance(axis, list | tuple) else axis
+                name: _axis(name, {"values": axis} if isinstance(axis, list | tuple) else axis)
                 for name, axis in axes.items()
             }
         return cls(**plain)
@@ -131,17 +138,37 @@ class Space(Config):
         """Return the number of points.
 
         Raises:
-            InputError: none, or more than a million and `large` is false.
+            InputError: more than a million and `large` is false.
         """
         found = self.size()
-        if found == 0:
-            raise InputError("a space must have at least 1 point, it has none")
         if found > LARGEST and not large:
             raise InputError(
                 f"a space must have at most {LARGEST:,} points unless --yes is given, "
-                f"it has {'over ' if found > 100 * LARGEST else ''}{found:,}"
+                f"it has {found:,}"
             )
         return found
+
+
+def _axis(name: str, given: Any) -> Any:
+    """Return an axis; what is no table stays, for the space to refuse."""
+    try:
+        return Axis(**given) if isinstance(given, Mapping) else given
+    except InputError as error:
+        raise InputError(f"axis {name}: {error}") from None
+
+
+def _check_value(field: str, value: Value) -> None:
+    """Check what an axis gives to one of `NAMES`, as the fields of a space are checked.
+
+    Raises:
+        InputError: a limit that is no number of inputs, a machine without a name.
+    """
+    if field in ("limit", "seed"):
+        least = 1 if field == "limit" else 0
+        if type(value) is not int or value < least:
+            raise InputError(f"{field} must be a whole number, at least {least}, not {value!r}")
+    elif not isinstance(value, str):
+        raise InputError(f"{field} must be a name, not {value!r}")
 
 
 def _with_prefixes(names: Mapping[str, None]) -> dict[str, None]:

@@ -14,7 +14,7 @@ import os
 import sqlite3
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -38,8 +38,16 @@ create table points (
     key text primary key, number integer, status text, reason text, assignment text, trace text,
     row text, detail blob, seconds real
 ) without rowid;
-create index by_number on points (number);
+create unique index by_number on points (number);
+create trigger added before insert on points begin
+    update points set number = null where number = new.number and key <> new.key;
+end;
+create trigger placed before update of number on points begin
+    update points set number = null where number = new.number and key <> new.key;
+end;
 """
+# A place in the space holds one point. Another one takes it when a trace that could not be made,
+# or whose file has changed, gives the point another key.
 
 
 @dataclass(frozen=True)
@@ -66,27 +74,31 @@ class Store:
 
     def __init__(self, folder: Path, *, reading: bool = False) -> None:
         self.folder = folder
-        self._lock = None if reading else _lock(folder)
         path = folder / FILE
-        try:
-            there = path.exists()
-            if not there and reading:
+        with ExitStack() as opened:
+            if not reading:
+                opened.callback(os.close, _lock(folder))
+            elif not path.exists():
                 raise InputError(f"{folder} must be a sweep's folder with {FILE}, there is none")
-            self._db = sqlite3.connect(path, isolation_level=None)
             with told(path):
-                self._db.execute("pragma journal_mode = wal")
-                self._db.execute("pragma synchronous = normal")
-                self._open(path, there=there, reading=reading)
-        except BaseException:
-            self.unlock()
-            raise
+                where = f"{path.resolve().as_uri()}?mode={'ro' if reading else 'rwc'}"
+                self._db = sqlite3.connect(where, uri=True, isolation_level=None)
+                opened.callback(self._db.close)
+                if not reading:
+                    self._db.execute("pragma journal_mode = wal")
+                    self._db.execute("pragma synchronous = normal")
+                self._open(path, reading=reading)
+            self._opened = opened.pop_all()
 
-    def _open(self, path: Path, *, there: bool, reading: bool) -> None:
-        if not there or not self._db.execute("select count(*) from sqlite_master").fetchone()[0]:
+    def _open(self, path: Path, *, reading: bool) -> None:
+        empty = not self._all("select count(*) from sqlite_master")[0][0]
+        if empty and not reading:
             self._db.executescript(f"begin;{_TABLES}")
             self.note("schema", SCHEMA)
             self.note("code", code_version())
             self._db.execute("commit")
+        elif empty:
+            raise InputError(f"{path} must hold a sweep, none has begun in it yet")
         if self.about("schema") != SCHEMA:
             raise InputError(
                 f"{path} must have schema {SCHEMA}, it has {self.about('schema')}: "
@@ -110,94 +122,93 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        self._db.close()
-        self.unlock()
+        self._opened.close()
 
-    def unlock(self) -> None:
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+    def _write(self, statement: str, *values: Any) -> None:
+        """Run one statement; what it changes is there for good when this returns."""
+        with told(self.folder / FILE):
+            self._db.execute(statement, values)
+
+    def _all(self, query: str, *values: Any) -> list[Any]:
+        with told(self.folder / FILE):
+            return self._db.execute(query, values).fetchall()
 
     def note(self, name: str, value: Any) -> None:
         """Keep a fact about the sweep."""
-        with told(self.folder / FILE):
-            self._db.execute("replace into about values (?, ?)", (name, json.dumps(value)))
+        self._write("replace into about values (?, ?)", name, json.dumps(value))
 
     def about(self, name: str) -> Any:
         """Return a fact about the sweep; None: not known."""
-        found = self._db.execute("select value from about where name = ?", (name,)).fetchone()
-        return None if found is None else json.loads(found[0])
+        found = self._all("select value from about where name = ?", name)
+        return json.loads(found[0][0]) if found else None
 
     def add(self, point: Stored) -> None:
         """Keep a point; it is there for good when this returns."""
         detail = None if point.detail is None else zlib.compress(_json(point.detail).encode(), 1)
-        with told(self.folder / FILE):
-            self._db.execute(
-                "replace into points values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (
-                    point.key,
-                    point.number,
-                    point.status,
-                    point.reason,
-                    _json(point.assignment),
-                    point.trace,
-                    None if point.row is None else _json(point.row),
-                    detail,
-                    point.seconds,
-                ),
-            )
+        self._write(
+            "replace into points values (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            point.key,
+            point.number,
+            point.status,
+            point.reason,
+            _json(point.assignment),
+            point.trace,
+            None if point.row is None else _json(point.row),
+            detail,
+            point.seconds,
+        )
 
     def status(self, key: str) -> tuple[Status, int | None] | None:
         """Return how a point ended and its place; None: it has not been run."""
-        found: tuple[Status, int | None] | None = self._db.execute(
-            "select status, number from points where key = ?", (key,)
-        ).fetchone()
-        return found
+        found = self._all("select status, number from points where key = ?", key)
+        return found[0] if found else None
 
     def number_again(self, key: str, number: int) -> None:
         """Give a point that is there already its place in the present space."""
-        with told(self.folder / FILE):
-            self._db.execute("update points set number = ? where key = ?", (number, key))
+        self._write("update points set number = ? where key = ?", number, key)
 
     def forget_numbers(self) -> None:
         """Take all points out of the space; those that belong to it get their number again."""
-        with told(self.folder / FILE):
-            self._db.execute("update points set number = null")
+        self._write("update points set number = null")
 
     def get(self, key: str) -> Stored | None:
         """Return a point without its long tables."""
-        found = self._db.execute(f"{_SELECT} where key = ?", (key,)).fetchone()
-        return None if found is None else _stored(found)
+        found = self._all(f"{_SELECT} where key = ?", key)
+        return _stored(found[0]) if found else None
 
     def points(self, *, details: bool = False) -> Iterator[Stored]:
         """Yield the points of the space in order; `details`: with their long tables."""
         select = _SELECT.replace("null", "detail") if details else _SELECT
-        for found in self._db.execute(f"{select} where number is not null order by number"):
-            yield _stored(found)
+        with told(self.folder / FILE):
+            for found in self._db.execute(f"{select} where number is not null order by number"):
+                yield _stored(found)
 
     def counts(self) -> dict[str, int]:
         """Return how many points of the space ended how."""
         return dict(
-            self._db.execute(
+            self._all(
                 "select status, count(*) from points where number is not null group by status"
-            ).fetchall()
+            )
         )
 
     def add_trace(self, key: str, description: Any, seconds: float, reason: str | None) -> None:
         """Keep that a trace is made, or why it could not be."""
         status = "done" if reason is None else "failed"
-        with told(self.folder / FILE):
-            self._db.execute(
-                "replace into traces values (?, ?, ?, ?, ?)",
-                (key, status, reason, _json(description), seconds),
-            )
+        self._write(
+            "replace into traces values (?, ?, ?, ?, ?)",
+            key,
+            status,
+            reason,
+            _json(description),
+            seconds,
+        )
 
     def traces(self) -> dict[str, dict[str, Any]]:
         """Return status, reason, description and seconds of every trace, by key."""
         names = ("status", "reason", "description", "seconds")
         return {
             key: {**dict(zip(names, rest, strict=True)), "description": json.loads(rest[2])}
-            for key, *rest in self._db.execute("select * from traces order by key")
+            for key, *rest in self._all("select * from traces order by key")
         }
 
 
@@ -232,17 +243,26 @@ def told(path: Path) -> Iterator[None]:
     """
     try:
         yield
-    except sqlite3.OperationalError as error:
-        raise InputError(
-            f"{path} must be writable: {error}; what was finished is kept, --resume goes on"
-        ) from error
     except sqlite3.DatabaseError as error:
+        if isinstance(error, sqlite3.OperationalError) and "no such" not in str(error):
+            raise no_room(path, error) from error
         raise InputError(f"{path} must be a sweep's SQLite file: {error}") from error
+
+
+def no_room(path: Path, error: Exception) -> InputError:
+    """Return what to tell when something cannot be written: nothing finished is lost by it."""
+    reason = getattr(error, "strerror", None) or error
+    return InputError(
+        f"{path} must be writable: {reason}; what was finished is kept, --resume goes on"
+    )
 
 
 def _lock(folder: Path) -> int:
     """Take the folder for this process; the system gives it back when the process ends."""
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise InputError(f"{folder / LOCK} must be writable: {error.strerror}") from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:

@@ -64,7 +64,7 @@ class Sweep:
         Raises:
             InputError: the folder cannot be used, or no longer be written.
         """
-        with open_store(self.folder, resume=resume) as store, engine or Processes(1) as workers:
+        with engine or Processes(1) as workers, open_store(self.folder, resume=resume) as store:
             _remember(store, self.space)
             work = Work(self.space, self._maker, store, workers, retry_failed, progress)
             work.make_traces(work.orders())
@@ -78,13 +78,9 @@ def open_store(folder: Path, *, resume: bool) -> Store:
     Raises:
         InputError: the folder holds other things, or a sweep and `resume` is false.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        there = (folder / FILE).exists()
-        other = not there and any(path.name != LOCK for path in folder.iterdir())
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(f"output {folder} must be a folder to write in: {reason}") from error
+    make_folder(folder)
+    there = (folder / FILE).exists()
+    other = not there and any(path.name != LOCK for path in folder.iterdir())
     if other:
         raise InputError(
             f"output {folder} must be new, empty or a sweep's folder, it holds other files"
@@ -96,6 +92,20 @@ def open_store(folder: Path, *, resume: bool) -> Store:
             f"output {folder} must be new or empty, it holds a sweep: --resume goes on with it"
         )
     return store
+
+
+def make_folder(folder: Path) -> None:
+    """Make the folder of a sweep if it is not there.
+
+    Raises:
+        InputError: it cannot be made or read.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        next(folder.iterdir(), None)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"output {folder} must be a folder to write in: {reason}") from error
 
 
 def _remember(store: Store, space: Space) -> None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from sim.sweep.engine import Answer
 from sim.sweep.point import TraceOrder, code_version, digest
 from sim.sweep.space import Space
-from sim.sweep.store import Store
+from sim.sweep.store import Store, no_room
 from workloads.errors import InputError
 from workloads.trace import Trace, write_trace
 
@@ -57,8 +57,8 @@ def trace_key(description: Any) -> str:
 
 
 def path_of(folder: Path, key: str) -> Path:
-    """Return the folder of a trace in a sweep's folder."""
-    return folder / FOLDER / f"{key}.trace"
+    """Return the folder of a trace in a sweep's folder, for workers in whatever folder they run."""
+    return folder.absolute() / FOLDER / f"{key}.trace"
 
 
 class Traces:
@@ -67,6 +67,8 @@ class Traces:
     def __init__(self, store: Store, maker: TraceMaker, *, retry_failed: bool) -> None:
         self._store, self._maker, self._retry = store, maker, retry_failed
         self._known = store.traces()
+        for unfinished in (store.folder / FOLDER).glob("*.partial"):
+            shutil.rmtree(unfinished, ignore_errors=True)
 
     def look(self, order: TraceOrder) -> Made | None:
         """Return a trace that is there or cannot be; None: it is still to be made."""
@@ -82,15 +84,23 @@ class Traces:
         return None if again else Made(key, path, found["reason"])
 
     def keep(self, reply: Answer) -> Made:
-        """Keep what became of an order; the trace is there as a whole or not at all."""
+        """Keep what became of an order; the trace is there as a whole or not at all.
+
+        Raises:
+            InputError: no room for it.
+        """
         description = self._maker.describe(reply.tag)
         key = trace_key(description)
         path = path_of(self._store.folder, key)
         if reply.failure is None:
-            unfinished = path.with_suffix(".partial")
-            for old in (unfinished, path):
-                shutil.rmtree(old, ignore_errors=True)
-            write_trace(reply.value, unfinished)
-            unfinished.rename(path)
+            _write(reply.value, path)
         self._store.add_trace(key, description, reply.seconds, reply.failure)
         return Made(key, path, reply.failure)
+
+
+def _write(trace: Trace, path: Path) -> None:
+    shutil.rmtree(path, ignore_errors=True)
+    try:
+        write_trace(trace, path)
+    except OSError as error:
+        raise no_room(path, error) from error

@@ -115,9 +115,13 @@ class Work:
     def _there(self, key: str, point: Point) -> bool:
         """Tell whether the store has a point; see that it has a place in the space."""
         found = self.store.status(key)
-        if found is None or (found[0] == "failed" and self._retry):
+        if found is None:
             return False
-        if found[1] is None:
+        status, number = found
+        # a point that comes twice in a space is kept, and tried again, at its first place
+        if status == "failed" and self._retry and (number is None or point.number <= number):
+            return False
+        if number is None:
             self.store.number_again(key, point.number)
         return True
 
