@@ -9,7 +9,7 @@
 
 from sim.sweep.axes import Axis
 from sim.sweep.engine import Processes
-from sim.sweep.space import Constraint, Space
+from sim.sweep.space import Constraint, Search, Space
 from sim.sweep.sweep import Outcome, Sweep
 
-__all__ = ["Axis", "Constraint", "Outcome", "Processes", "Space", "Sweep"]
+__all__ = ["Axis", "Constraint", "Outcome", "Processes", "Search", "Space", "Sweep"]

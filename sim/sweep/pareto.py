@@ -57,6 +57,53 @@ def ranks(values: Any, directions: Sequence[str]) -> IntArray:
     return found
 
 
+def spread(costs: FloatArray, count: int) -> list[int]:
+    """Return the order in which to look at points: rank by rank, far apart from one another.
+
+    In a rank the best of each objective come first, then always the point farthest from all
+    before it, also those of earlier ranks; distances are of logarithms where all costs of an
+    objective are positive, each over its range.
+
+    Args:
+        costs: (points, objectives), less is better.
+        count: so many are spread; those behind them stay in the order of their ranks.
+    """
+    places, of_rank = _normalised(costs), ranks(costs, ["min"] * costs.shape[1])
+    order: list[int] = []
+    nearest = np.full(len(costs), np.inf)
+    for rank in range(int(of_rank.max(initial=-1)) + 1):
+        left = np.flatnonzero(of_rank == rank)
+        first = [int(left[np.argmin(column)]) for column in costs[left].T]
+        for chosen in dict.fromkeys(first):
+            order.append(chosen)
+            nearest = np.minimum(nearest, _distances(places, chosen))
+        left = left[~np.isin(left, first)]
+        while len(left) and len(order) < count:
+            at = int(np.argmax(nearest[left]))
+            order.append(int(left[at]))
+            nearest = np.minimum(nearest, _distances(places, order[-1]))
+            left = np.delete(left, at)
+        order += left.tolist()
+    return order
+
+
+def _distances(places: FloatArray, chosen: int) -> FloatArray:
+    found: FloatArray = ((places - places[chosen]) ** 2).sum(axis=1)
+    return found
+
+
+def _normalised(costs: FloatArray) -> FloatArray:
+    """Return costs within 0 to 1; what is not finite counts as the least."""
+    places = np.zeros_like(costs)
+    for column, values in zip(places.T, costs.T, strict=True):
+        known = np.isfinite(values)
+        if not known.any():
+            continue
+        scaled = np.log(values[known]) if (values[known] > 0).all() else values[known]
+        column[known] = (scaled - scaled.min()) / (np.ptp(scaled) or 1.0)
+    return places
+
+
 def dominates(one: Any, other: Any) -> bool:
     """Tell whether costs, less is better, dominate others."""
     return bool(np.all(one <= other) and np.any(one < other))
@@ -111,7 +158,7 @@ def _front_of_sorted(costs: FloatArray) -> BoolArray:
         return np.arange(len(costs)) == 0
     if costs.shape[1] == 2:
         best = np.minimum.accumulate(costs[:, 1])
-        return np.concatenate([[True], costs[1:, 1] < best[:-1]])
+        return np.append(True, costs[1:, 1] < best[:-1])
     mask = np.zeros(len(costs), np.bool_)
     kept = costs[:0]
     for start in range(0, len(costs), _BLOCK):
@@ -126,14 +173,15 @@ def _front_of_sorted(costs: FloatArray) -> BoolArray:
 
 def _covered(points: FloatArray, others: FloatArray) -> BoolArray:
     """Tell of each point whether one of the others is nowhere worse."""
-    return _at_most(points, others).any(axis=1)
+    found: BoolArray = _at_most(points, others).any(axis=1)
+    return found
 
 
 def _at_most(points: FloatArray, others: FloatArray) -> BoolArray:
     """Return (points, others): whether the other is nowhere worse; by columns, to save memory."""
     found = np.ones((len(points), len(others)), np.bool_)
     for column in range(points.shape[1]):
-        found &= others[None, :, column] <= points[:, column, None]
+        np.logical_and(found, others[None, :, column] <= points[:, column, None], out=found)
     return found
 
 
