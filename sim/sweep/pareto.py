@@ -155,10 +155,11 @@ def as_costs(values: Any, directions: Sequence[str]) -> FloatArray:
 def _front_of_sorted(costs: FloatArray) -> BoolArray:
     """Return the front of different points in lexicographic order: only earlier ones dominate."""
     if costs.shape[1] == 1:
-        return np.arange(len(costs)) == 0
+        return np.arange(len(costs)) < 1
     if costs.shape[1] == 2:
         best = np.minimum.accumulate(costs[:, 1])
-        return np.append(True, costs[1:, 1] < best[:-1])
+        ahead: BoolArray = np.append(True, costs[1:, 1] < best[:-1])
+        return ahead
     mask = np.zeros(len(costs), np.bool_)
     kept = costs[:0]
     for start in range(0, len(costs), _BLOCK):
@@ -177,11 +178,11 @@ def _covered(points: FloatArray, others: FloatArray) -> BoolArray:
     return found
 
 
-def _at_most(points: FloatArray, others: FloatArray) -> BoolArray:
+def _at_most(points: FloatArray, others: FloatArray) -> Any:
     """Return (points, others): whether the other is nowhere worse; by columns, to save memory."""
     found = np.ones((len(points), len(others)), np.bool_)
     for column in range(points.shape[1]):
-        np.logical_and(found, others[None, :, column] <= points[:, column, None], out=found)
+        found &= others[None, :, column] <= points[:, column, None]
     return found
 
 

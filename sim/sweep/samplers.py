@@ -63,35 +63,46 @@ class Evolving:
     that neighbours count as near; any other axis is a choice. An axis that does not take part in a
     point is not asked about.
 
+    Args:
+        space: its axes.
+        search: which sampler, and its seed.
+        first: what it asks for before it chooses by itself.
+
     Raises:
         InputError: Optuna is not installed.
     """
 
-    def __init__(self, space: Space, search: Search) -> None:
+    def __init__(self, space: Space, search: Search, first: Sequence[Assignment] = ()) -> None:
         optuna: Any = import_optuna()
         self._space = space
         self._failed = optuna.trial.TrialState.FAIL
         self._values = {name: ordered(axis, name, space.seed) for name, axis in space.axes.items()}
         self._asked: list[Any] = []
+        self._constraints = list(space.constraints)
+        seed = seed_of(space, search)
         with _quiet(optuna):
-            self._study = optuna.create_study(
-                sampler=_sampler(optuna, search, space.seed if search.seed is None else search.seed),
+            self._study: Any = optuna.create_study(
+                sampler=_sampler(optuna, search, seed),
                 directions=["minimize"] * len(space.objectives),
             )
-        self._quiet = lambda: _quiet(optuna)
+            for assignment in first:
+                places = {n: _place(v, self._values[n][0]) for n, v in assignment.items()}
+                self._study.enqueue_trial(places)
+        self._optuna = optuna
 
     def ask(self, count: int) -> list[Assignment]:
-        with self._quiet():
+        with _quiet(self._optuna):
             self._asked = [self._study.ask() for _ in range(count)]
             return [self._suggest(trial) for trial in self._asked]
 
     def tell(self, verdicts: Sequence[Verdict | None]) -> None:
-        with self._quiet():
+        with _quiet(self._optuna):
             for trial, verdict in zip(self._asked, verdicts, strict=True):
                 if verdict is None:
                     self._study.tell(trial, state=self._failed)
                 else:
-                    trial.set_user_attr(_VIOLATIONS, verdict.violations)
+                    for name, violation in zip(self._constraints, verdict.violations, strict=True):
+                        trial.set_constraint(name, violation)
                     self._study.tell(trial, verdict.costs)
 
     def _suggest(self, trial: Any) -> Assignment:
@@ -108,7 +119,14 @@ class Evolving:
         return chosen
 
 
-_VIOLATIONS = "violations"
+def _place(value: Value, values: Sequence[Value]) -> int:
+    """Return the place of a value; True is not 1 here."""
+    return next(i for i, v in enumerate(values) if v == value and type(v) is type(value))
+
+
+def seed_of(space: Space, search: Search) -> int:
+    """Return the seed of the sampler."""
+    return space.seed if search.seed is None else search.seed
 
 
 def ordered(axis: Axis, name: str, seed: int) -> tuple[list[Value], bool]:
@@ -137,10 +155,6 @@ def _excess(value: float, bound: Constraint) -> float:
 
 
 def _sampler(optuna: Any, search: Search, seed: int) -> Any:
-    def violations(trial: Any) -> Sequence[float]:
-        found: Sequence[float] = trial.user_attrs[_VIOLATIONS]
-        return found
-
     if search.sampler == "tpe":
         return optuna.samplers.TPESampler(
             n_startup_trials=search.batch,
@@ -148,11 +162,8 @@ def _sampler(optuna: Any, search: Search, seed: int) -> Any:
             group=True,  # axes that do not always take part are modelled together as well
             constant_liar=True,  # the points of a batch keep away from each other
             seed=seed,
-            constraints_func=violations,
         )
-    return optuna.samplers.NSGAIISampler(
-        population_size=search.batch, seed=seed, constraints_func=violations
-    )
+    return optuna.samplers.NSGAIISampler(population_size=search.batch, seed=seed)
 
 
 def import_optuna() -> Any:

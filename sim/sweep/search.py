@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.sweep.axes import Assignment
+from sim.sweep.axes import Assignment, sample
 from sim.sweep.foresight import Range
 from sim.sweep.pareto import FloatArray, spread
 from sim.sweep.point import Point, TraceOrder, point_of
@@ -24,6 +24,7 @@ from sim.sweep.samplers import (
     Verdict,
     costs_of,
     import_optuna,
+    seed_of,
     violations_of,
 )
 from sim.sweep.space import Search, Space
@@ -31,6 +32,8 @@ from sim.sweep.work import Work
 
 STALE = 30
 """Batches one after another that ask for nothing new, after which a search is over."""
+CANDIDATES = 32
+"""Random points, for each of a batch, whose bounds decide about the first batch."""
 CHUNK = 64
 """Points whose bounds a worker finds in one call."""
 
@@ -80,15 +83,39 @@ class _Run:
             sampler.tell([self._verdicts.get(self._keys[_identity(a)]) for a in asked])
 
     def _sampler(self) -> Sampler:
-        if self._search.sampler != "bounds":
-            return Evolving(self._space, self._search)
-        points = list(self._work.points())
+        if self._search.sampler == "bounds":
+            return Ordered(self._by_bounds(self._space.assignments(), self._search.trials))
+        return Evolving(self._space, self._search, self._first() if self._search.prune else ())
+
+    def _first(self) -> list[Assignment]:
+        """Return the most promising of some random points, on as many traces as a batch may need.
+
+        Ten generations are all that a search of a few hundred points has. From a random one NSGA-II
+        spends most of them on the way to the front, and may lose a good trace for ever.
+        """
+        batch, orders = self._search.batch, set[TraceOrder]()
+        drawn = sample(
+            self._space.axes,
+            self._space.fixed,
+            seed_of(self._space, self._search),
+            CANDIDATES * batch,
+        )
+        candidates = []
+        for assignment in drawn:
+            order = point_of(self._space, 0, assignment).order
+            if order in orders or len(orders) < batch:
+                orders.add(order)
+                candidates.append(assignment)
+        return self._by_bounds(candidates, batch)[:batch]
+
+    def _by_bounds(self, assignments: Iterable[Assignment], count: int) -> list[Assignment]:
+        """Return points in the order in which to look at them; `count`: as in `spread`."""
+        points = [point_of(self._space, 0, assignment) for assignment in assignments]
         self._work.make_traces(dict.fromkeys(point.order for point in points))
         candidates = [self._candidate(point) for point in points]
         self._foresee(candidates)
         costs = [at_best(self._foreseen.get(c.key), self._space) for c in candidates]
-        order = spread(np.array(costs), self._search.trials)
-        return Ordered([points[i].assignment for i in order])
+        return [points[i].assignment for i in spread(np.array(costs), count)]
 
     def _look_at(self, asked: Iterable[Assignment]) -> None:
         """Run those of a batch that are new, unless they cannot be on the front."""

@@ -43,9 +43,9 @@ class Search(Config):
     """most points that are simulated; a point that is asked for again costs nothing"""
     batch: int = Field(16, ge=2)
     """points asked for at a time, which run side by side; population of NSGA-II"""
-    prune: bool = False
-    """leave out a point that cannot be on the front: whatever it does not exceed in closed form is
-    dominated by a point that was simulated, or breaks a constraint"""
+    prune: bool = True
+    """leave out a point that cannot be on the front, because what it cannot beat in closed form is
+    dominated by a point that was simulated, or breaks a constraint; start where bounds are best"""
     seed: int | None = Field(None, ge=0)
     """of the sampler; none: the seed of the space, which traces depend on too"""
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sim.sweep.pareto import dominates, front, hypervolume, ranks
+from sim.sweep.pareto import dominates, front, hypervolume, ranks, spread
+from tests.sim.sweep.spaces import hide
 from workloads.errors import InputError
 
 SMALL = arrays(
@@ -89,6 +89,22 @@ def test_hypervolume_by_hand():
     assert hypervolume([[np.nan, 0], [1, 2]], ["min", "min"], [3, 3]) == 2
 
 
+def test_spread_goes_rank_by_rank_and_far_apart_within():
+    """The ends of the front, then its middle; of the next rank the best, then the far one."""
+    front_ = [[1.0, 16.0], [2.0, 8.0], [4.0, 4.0], [16.0, 1.0]]
+    behind = [[32.0, 2.0], [3.0, 32.0], [20.0, 18.0]]
+    order = spread(np.array(front_ + behind), 7)
+    assert order[:4] == [0, 3, 2, 1]
+    assert sorted(order[4:6]) == [4, 5]
+    assert order[6] == 6
+
+
+def test_spread_takes_what_is_unknown_for_the_best():
+    assert spread(np.array([[1.0, 1.0], [-np.inf, -np.inf], [2.0, 2.0]]), 3) == [1, 0, 2]
+    assert spread(np.full((3, 2), -np.inf), 3) == [0, 1, 2]
+    assert spread(np.zeros((0, 2)), 3) == []
+
+
 @pytest.mark.parametrize(
     ("values", "directions", "sentence"),
     [
@@ -103,13 +119,6 @@ def test_what_does_not_fit_is_named(values, directions, sentence):
 
 
 def test_without_moocore_it_is_named(monkeypatch):
-    real = builtins.__import__
-
-    def refuse(name: str, *rest: Any) -> Any:
-        if name == "moocore":
-            raise ImportError(name)
-        return real(name, *rest)
-
-    monkeypatch.setattr(builtins, "__import__", refuse)
+    hide(monkeypatch, "moocore")
     with pytest.raises(InputError, match=r"pip install 'prunesim\[dse\]'"):
         hypervolume([[1, 1]], ["min", "min"], [2, 2])
