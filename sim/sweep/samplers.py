@@ -75,10 +75,10 @@ class Evolving:
     def __init__(self, space: Space, search: Search, first: Sequence[Assignment] = ()) -> None:
         optuna: Any = import_optuna()
         self._space = space
-        self._failed = optuna.trial.TrialState.FAIL
         self._values = {name: ordered(axis, name, space.seed) for name, axis in space.axes.items()}
         self._asked: list[Any] = []
         self._constraints = list(space.constraints)
+        self._worst = (LEAST,) * len(space.objectives)
         seed = seed_of(space, search)
         with _quiet(optuna):
             self._study: Any = optuna.create_study(
@@ -98,12 +98,13 @@ class Evolving:
     def tell(self, verdicts: Sequence[Verdict | None]) -> None:
         with _quiet(self._optuna):
             for trial, verdict in zip(self._asked, verdicts, strict=True):
-                if verdict is None:
-                    self._study.tell(trial, state=self._failed)
-                else:
-                    for name, violation in zip(self._constraints, verdict.violations, strict=True):
-                        trial.set_constraint(name, violation)
-                    self._study.tell(trial, verdict.costs)
+                # a failure is told as a broken constraint: TPE does not learn from failed trials
+                told = verdict or Verdict(self._worst, (0.0,) * len(self._constraints))
+                trial.set_constraint(_RUNS, 0.0 if verdict else FAILED)
+                for name, violation in zip(self._constraints, told.violations, strict=True):
+                    trial.set_constraint(name, violation)
+                self._study.tell(trial, told.costs)
+                self._worst = tuple(map(max, self._worst, told.costs))
 
     def _suggest(self, trial: Any) -> Assignment:
         known, chosen = dict(self._space.fixed), Assignment()
@@ -117,6 +118,13 @@ class Evolving:
                 place = trial.suggest_categorical(name, range(len(values)))
             known[name] = chosen[name] = values[place]
         return chosen
+
+
+_RUNS = "runs"
+FAILED = 1e6
+"""Violation of a point that failed: more than any constraint is broken by."""
+LEAST = -1e300
+"""Costs of a point that fails before any other is known."""
 
 
 def _place(value: Value, values: Sequence[Value]) -> int:

@@ -18,7 +18,6 @@ from workloads.shapes import ModelShape
 from workloads.synthetic import shape_trace
 from workloads.trace import Trace
 
-
 TINY = ModelShape(
     name="tiny",
     layers=2,
