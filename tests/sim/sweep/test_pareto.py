@@ -91,12 +91,13 @@ def test_hypervolume_by_hand():
 
 def test_spread_goes_rank_by_rank_and_far_apart_within():
     """The ends of the front, then its middle; of the next rank the best, then the far one."""
-    front_ = [[1.0, 16.0], [2.0, 8.0], [4.0, 4.0], [16.0, 1.0]]
-    behind = [[32.0, 2.0], [3.0, 32.0], [20.0, 18.0]]
-    order = spread(np.array(front_ + behind), 7)
-    assert order[:4] == [0, 3, 2, 1]
-    assert sorted(order[4:6]) == [4, 5]
-    assert order[6] == 6
+    ahead = [[1.0, 16.0], [2.0, 8.0], [4.0, 4.0], [8.0, 2.0], [16.0, 1.0]]
+    behind = [[32.0, 2.0], [3.0, 32.0], [33.0, 33.0]]
+    order = spread(np.array(ahead + behind), 8)
+    assert order[:3] == [0, 4, 2]
+    assert set(order[3:5]) == {1, 3}
+    assert set(order[5:7]) == {5, 6}
+    assert order[7] == 7
 
 
 def test_spread_takes_what_is_unknown_for_the_best():
