@@ -44,6 +44,7 @@ bench: $(STAMP)  ## times and memory, beside the bars they must meet
 	$(BIN)/python benchmarks/bench_released.py
 	$(BIN)/python benchmarks/bench_core.py
 	$(BIN)/python benchmarks/bench_accllm.py
+	$(BIN)/python benchmarks/bench_search.py
 
 clean:  ## caches and build products; the environment and runs stay
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,16 +15,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sim.sweep.axes import Axis
     from sim.sweep.engine import Processes
-    from sim.sweep.space import Constraint, Space
+    from sim.sweep.space import Constraint, Search, Space
     from sim.sweep.sweep import Outcome, Sweep
 
-__all__ = ["Axis", "Constraint", "Outcome", "Processes", "Space", "Sweep"]
+__all__ = ["Axis", "Constraint", "Outcome", "Processes", "Search", "Space", "Sweep"]
 
 _MODULES = {
     "Axis": "axes",
     "Constraint": "space",
     "Outcome": "sweep",
     "Processes": "engine",
+    "Search": "space",
     "Space": "space",
     "Sweep": "sweep",
 }

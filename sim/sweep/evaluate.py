@@ -45,13 +45,14 @@ def evaluate(trace: Path, machine: BareMachine, wanted: Sequence[str]) -> Evalua
     Raises:
         InputError: the trace cannot be read, or the machine cannot hold it.
     """
-    result = simulate(_read(trace), machine, 0)
+    result = simulate(read_once(trace), machine, 0)
     row = {name: _plain(value) for name, value in result.row.items() if name not in LEFT_OUT}
     return Evaluated(row, details(result), not_a_number(row, wanted))
 
 
 @lru_cache(maxsize=4)
-def _read(path: Path) -> Trace:
+def read_once(path: Path) -> Trace:
+    """Return the trace of a folder; the last ones are kept."""
     return read_trace(path)
 
 

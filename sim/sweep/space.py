@@ -18,6 +18,7 @@ NAMES = ("workload", "method", "machine", "limit", "seed")
 """What a point is made of, beside fields of method and machine."""
 
 Direction = Literal["min", "max"]
+SamplerName = Literal["nsga2", "tpe", "bounds"]
 _OBJECTIVES: dict[str, Direction] = {"latency_ns": "min", "energy_pj": "min"}
 
 
@@ -34,6 +35,23 @@ class Constraint(Config):
             raise InputError(
                 f"a constraint's min must be at most its max, {self.min:g} is above {self.max:g}"
             )
+
+
+class Search(Config):
+    """Look for the front instead of running every point."""
+
+    sampler: SamplerName = "nsga2"
+    """who chooses points: NSGA-II and TPE of Optuna learn from the rows; bounds orders all points
+    by what they cannot beat in closed form, and needs no luck"""
+    trials: int = Field(200, ge=1)
+    """most points that are simulated; a point that is asked for again costs nothing"""
+    batch: int = Field(16, ge=2)
+    """points asked for at a time, which run side by side; population of NSGA-II"""
+    prune: bool = True
+    """leave out a point that cannot be on the front, because what it cannot beat in closed form is
+    dominated by a point that was simulated, or breaks a constraint; start where bounds are best"""
+    seed: int | None = Field(None, ge=0)
+    """of the sampler; none: the seed of the space, which traces depend on too"""
 
 
 class Space(Config):
@@ -69,6 +87,8 @@ class Space(Config):
     """columns of the rows, and which way is better"""
     constraints: dict[str, Constraint] = Field(default_factory=dict)
     """columns of the rows, and the bounds of a feasible point"""
+    search: Search | None = None
+    """run the points that a search chooses instead of all"""
 
     def model_post_init(self, context: Any) -> None:
         known = dict.fromkeys(NAMES)
@@ -89,6 +109,8 @@ class Space(Config):
                     _check_value(field, value)
         if not self.objectives:
             raise InputError("objectives must be at least 1, there is none")
+        if self.search is not None and self.sample is not None:
+            raise InputError(f"sample must be left out with search, it is {self.sample}")
 
     @classmethod
     def read(cls, path: Path) -> Space:
@@ -135,18 +157,22 @@ class Space(Config):
         return total if self.sample is None else min(total, self.sample)
 
     def check_size(self, *, large: bool) -> int:
-        """Return the number of points.
+        """Return the number of points that may be run.
+
+        A search runs `trials` of them, but with sampler bounds it looks at all.
 
         Raises:
             InputError: more than a million and `large` is false.
         """
         found = self.size()
+        if self.search is not None and self.search.sampler != "bounds":
+            found = min(found, self.search.trials)
         if found > LARGEST and not large:
             raise InputError(
                 f"a space must have at most {LARGEST:,} points unless --yes is given, "
                 f"it has {found:,}"
             )
-        return found
+        return found if self.search is None else min(found, self.search.trials)
 
 
 def _axis(name: str, given: Any) -> Any:

@@ -9,6 +9,7 @@ from pathlib import Path
 from sim.machines import make_machine
 from sim.sweep.engine import Engine, Processes
 from sim.sweep.fields import check_columns, check_fields
+from sim.sweep.search import check_search, search
 from sim.sweep.space import Space
 from sim.sweep.store import FILE, LOCK, Store
 from sim.sweep.traces import TraceMaker
@@ -36,12 +37,13 @@ class Sweep:
         folder: of the store, the traces and, later, the report.
 
     Raises:
-        InputError: an unknown axis, machine, method or objective.
+        InputError: an unknown axis, machine, method or objective, or a search without Optuna.
     """
 
     def __init__(self, space: Space, maker: TraceMaker, folder: Path) -> None:
         self.space, self.folder, self._maker = space, folder, maker
         check_columns(space)
+        check_search(space)
         check_fields(space, "machine", make_machine)
         maker.check(space)
 
@@ -65,10 +67,13 @@ class Sweep:
             InputError: the folder cannot be used, or no longer be written.
         """
         with engine or Processes(1) as workers, open_store(self.folder, resume=resume) as store:
-            _remember(store, self.space)
+            _remember(store, self.space, again=retry_failed)
             work = Work(self.space, self._maker, store, workers, retry_failed, progress)
-            work.make_traces(work.orders())
-            work.run(work.points(), self.space.size())
+            if self.space.search is not None:
+                search(work, self.space.search)
+            else:
+                work.make_traces(work.orders())
+                work.run(work.points(), self.space.size())
             return Outcome(self.folder, store.counts(), work.ran)
 
 
@@ -108,9 +113,12 @@ def make_folder(folder: Path) -> None:
         raise InputError(f"output {folder} must be a folder to write in: {reason}") from error
 
 
-def _remember(store: Store, space: Space) -> None:
-    """Keep what was asked for; points of another space in the same folder lose their place."""
+def _remember(store: Store, space: Space, *, again: bool) -> None:
+    """Keep what was asked for; points of another space in the same folder lose their place.
+
+    So do those of a search that runs `again` what failed: from there on it may choose others.
+    """
     wanted = json.loads(space.model_dump_json())
-    if store.about(SPACE) not in (None, wanted):
+    if store.about(SPACE) not in (None, wanted) or (again and space.search is not None):
         store.forget_numbers()
     store.note(SPACE, wanted)

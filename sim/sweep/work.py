@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 from sim.sweep.engine import Answer, Call, Engine
 from sim.sweep.evaluate import Evaluated, evaluate
+from sim.sweep.foresight import foresee
 from sim.sweep.point import Point, TraceOrder, digest, point_key, point_of
 from sim.sweep.space import Space
-from sim.sweep.store import Store, Stored
+from sim.sweep.store import Status, Store, Stored
 from sim.sweep.traces import Made, TraceMaker, Traces
 from workloads.errors import InputError
 
@@ -71,14 +73,15 @@ class Work:
         """Return a trace that `make_traces` was asked for."""
         return self._made[order]
 
-    def run(self, points: Iterable[Point], total: int) -> None:
+    def run(self, points: Iterable[Point], total: int, before: int = 0) -> None:
         """Run the points that are not there yet; their traces must be made.
 
         Args:
             points: walked through once.
             total: how many, for progress.
+            before: how many of them were run by earlier calls.
         """
-        for done, reply in enumerate(self._engine.run(self._calls(points)), start=1):
+        for done, reply in enumerate(self._engine.run(self._calls(points)), start=before + 1):
             if reply.tag is not None:
                 self._keep(reply)
             self._progress("points", done, total)
@@ -91,21 +94,46 @@ class Work:
         """
         return point_key(self.made(point.order).key, point.configuration)
 
+    def address(self, point: Point) -> tuple[str, str | None]:
+        """Return the key under which a point is kept, and why it cannot run; None: it may."""
+        made = self.made(point.order)
+        try:
+            return self.key(point), made.failure
+        except InputError as error:
+            key = digest([made.key, point.machine, sorted(point.settings.items())])
+            return key, made.failure or str(error)
+
+    def foresee(self, chunks: list[list[Point]]) -> Iterator[tuple[list[Point], list[Any]]]:
+        """Yield the bounds of points in closed form, None where there are none.
+
+        Args:
+            chunks: points that can run, all of one trace in a chunk.
+        """
+        calls = [
+            Call(chunk, foresee, (self.made(chunk[0].order).path, machines, self._wanted))
+            for chunk in chunks
+            for machines in [[point.configuration for point in chunk]]
+        ]
+        for reply in self._engine.run(calls):
+            yield reply.tag, reply.value or [None] * len(reply.tag)
+
+    def leave_out(self, point: Point, reason: str) -> None:
+        """Keep that a point is not run, and why; a row of it from another sweep stays."""
+        key, _ = self.address(point)
+        there = self.store.status(key)
+        if there is None or there[0] != "done":
+            self.store.add(_without_row(key, point, self.made(point.order), "pruned", reason))
+
     def _calls(self, points: Iterable[Point]) -> Iterator[Call | Answer]:
         """Yield a call for each point that is to be run, an empty answer for each other one."""
         under_way: set[str] = set()
         for point in points:
-            made, failure = self.made(point.order), None
-            try:
-                key = self.key(point)
-            except InputError as error:
-                key = digest([made.key, point.machine, sorted(point.settings.items())])
-                failure = str(error)
-            failure = made.failure or failure
+            made = self.made(point.order)
+            key, failure = self.address(point)
             if key in under_way or self._there(key, point):
                 yield Answer(None)
             elif failure is not None:
-                self.store.add(_failed(key, point, made, failure))
+                self.store.add(_without_row(key, point, made, "failed", failure))
                 yield Answer(None)
             else:
                 under_way.add(key)
@@ -115,8 +143,8 @@ class Work:
     def _there(self, key: str, point: Point) -> bool:
         """Tell whether the store has a point; see that it has a place in the space."""
         found = self.store.status(key)
-        if found is None:
-            return False
+        if found is None or found[0] == "pruned":
+            return False  # who asks for a point that a search left out wants it run
         status, number = found
         # a point that comes twice in a space is kept, and tried again, at its first place
         if status == "failed" and self._retry and (number is None or point.number <= number):
@@ -146,11 +174,11 @@ class Work:
         self.ran += 1
 
 
-def _failed(key: str, point: Point, made: Made, reason: str) -> Stored:
+def _without_row(key: str, point: Point, made: Made, status: Status, reason: str) -> Stored:
     return Stored(
         key=key,
         number=point.number,
-        status="failed",
+        status=status,
         assignment=point.assignment,
         trace=made.key,
         reason=reason,
