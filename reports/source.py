@@ -47,8 +47,12 @@ class Source(Protocol):
     def trace(self, method: Method, update: Update) -> Trace: ...
 
 
-def make_source(request: Request) -> Source:
+def make_source(request: Request, workload: Workload | None = None) -> Source:
     """Return the source of a workload; its inputs are read and checked here.
+
+    Args:
+        request: what a job asks for.
+        workload: a variant of the one that the request names; None: that one.
 
     Raises:
         InputError: an unknown workload, or a sentence file that cannot be used.
@@ -57,7 +61,7 @@ def make_source(request: Request) -> Source:
 
     if request.workload not in WORKLOADS:
         raise InputError(unknown_name("workload", request.workload, WORKLOADS))
-    workload = WORKLOADS[request.workload]
+    workload = workload or WORKLOADS[request.workload]
     if workload.kind == "sentences":
         pairs = read_sentence_pairs(request.sentences, request.limit)
         return SentenceSource(workload.name, pairs, request.seed)

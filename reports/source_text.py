@@ -40,8 +40,14 @@ class TextSource:
             torch.set_num_threads(1)
             work = self._workload
             self._loaded = load_moe() if work.name == MOE else load_decoder()
-            cut = held_out(self._loaded, None, None)[:, : work.tokens + work.generate]
-            texts = torch.from_numpy(cut.copy())
+            whole = held_out(self._loaded, None, None)
+            used = work.tokens + work.generate
+            if used > whole.shape[1]:
+                raise InputError(
+                    f"tokens and generate of {work.name} must be at most {whole.shape[1]} "
+                    f"together, a window of its text, not {used}"
+                )
+            texts = torch.from_numpy(whole[:, :used].copy())
             if len(texts) < self._count + CALIBRATION_TEXTS:
                 raise InputError(
                     f"the held-out text must have {self._count + CALIBRATION_TEXTS} windows, "

@@ -12,9 +12,10 @@ from reports.catalog import make_method, open_trace
 from reports.console import Phases
 from reports.source import Source, check_claim, make_source
 from sim.sweep.fields import check_fields, names_of
-from workloads.config import unknown_name
+from workloads.config import Config
 from workloads.errors import InputError
 from workloads.trace_part import select
+from workloads.variants import Compressed, Lengths, fields_of, find, with_lengths
 
 if TYPE_CHECKING:
     from algos.base import Method
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
 
 class ModelTraces:
-    """Runs methods on the models of `workloads`; a path in place of a workload is a trace."""
+    """Runs methods on workloads; decoders without weights and paths of traces need no method."""
 
     def __init__(self) -> None:
         self._here = Path.cwd()  # where relative paths start; a worker may run elsewhere
@@ -36,14 +37,9 @@ class ModelTraces:
         Raises:
             InputError: one is unknown, or no method is given.
         """
-        from workloads.tasks import WORKLOADS
-
         workloads = names_of(space, "workload")
-        for name in workloads:
-            if not _is_trace(name) and name not in WORKLOADS:
-                raise InputError(unknown_name("workload", name, WORKLOADS))
-        methods = names_of(space, "method")
-        if not methods and not all(_is_trace(name) for name in workloads):
+        check_fields(space, "workload", _fields_of)
+        if not names_of(space, "method") and not all(_needs_no_method(name) for name in workloads):
             raise InputError("method must be given for a workload that is no trace, there is none")
         check_fields(space, "method", make_method)
 
@@ -53,6 +49,11 @@ class ModelTraces:
         if _is_trace(order.workload):
             path = Path(order.workload)
             return about | {"trace": path.name, "content": self._content(path)}
+        fields = _fields(order)
+        about |= {"fields": fields.model_dump(mode="json")}
+        if isinstance(fields, Compressed):
+            _check_shape_only(order)
+            return about | {"workload": order.workload}
         method = _method(order)
         check_claim(method, order.workload)
         return about | {
@@ -72,8 +73,10 @@ class ModelTraces:
         """Return the trace; a worker keeps the model it has loaded."""
         if _is_trace(order.workload):
             trace = open_trace(self._here / order.workload)
+        elif isinstance(fields := _fields(order), Compressed):
+            trace = fields.trace(order.workload)
         else:
-            source = _source(_Request(order.workload, order.limit, order.seed))
+            source = _source(_Request(order.workload, order.limit, order.seed, fields))
             trace = source.trace(_method(order), lambda done, of: None)
         return select(trace, order.inputs, order.part)
 
@@ -85,12 +88,16 @@ class _Request:
     workload: str
     limit: int | None
     seed: int
+    fields: Config
     sentences: Path | None = None
 
 
 @lru_cache(maxsize=1)
 def _source(request: _Request) -> Source:
-    source = make_source(request)
+    workload = find(request.workload)
+    if isinstance(request.fields, Lengths):
+        workload = with_lengths(workload, request.fields)
+    source = make_source(request, workload)
     with Phases(visible=False) as phases:
         source.load(phases)
     return source
@@ -102,8 +109,39 @@ def _method(order: TraceOrder) -> Method:
     return make_method(order.method).override(dict(order.settings))
 
 
+def _fields_of(workload: str) -> Config:
+    """Return what can be varied of a workload."""
+    return Config() if _is_trace(workload) else fields_of(workload)
+
+
+def _fields(order: TraceOrder) -> Config:
+    """Return them as an order has them.
+
+    Raises:
+        InputError: an impossible value.
+    """
+    return _fields_of(order.workload).override(dict(order.workload_settings))
+
+
+def _check_shape_only(order: TraceOrder) -> None:
+    """Require that nothing is asked for that takes weights.
+
+    Raises:
+        InputError: a method, or a limit of the inputs.
+    """
+    for name, value in (("method", order.method), ("limit", order.limit)):
+        if value is not None:
+            raise InputError(
+                f"{name} must be left out for {order.workload}, nothing runs on a bare shape"
+            )
+
+
 def _is_trace(workload: str) -> bool:
     return workload.endswith((".csv", ".trace")) or "/" in workload
+
+
+def _needs_no_method(workload: str) -> bool:
+    return _is_trace(workload) or isinstance(_fields_of(workload), Compressed)
 
 
 def _content(path: Path) -> str:

@@ -73,7 +73,7 @@ class Dask:
         items = iter(stream)
         waiting: dict[str, Call] = {}
         futures: Any = as_completed
-        ended = futures()
+        ended = futures(loop=self._client.loop)
         room = max(1, sum(self._client.nthreads().values())) * AHEAD
         more = True
         while more or waiting:

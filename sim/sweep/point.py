@@ -13,7 +13,7 @@ from typing import Any
 from sim.machines import make_machine
 from sim.machines.base import BareMachine
 from sim.sweep.axes import Assignment, Value
-from sim.sweep.space import Space
+from sim.sweep.space import KINDS, Space
 from workloads.trace_part import Part
 
 ROOT = Path(__file__).parents[2]
@@ -31,6 +31,7 @@ class TraceOrder:
     seed: int
     inputs: int | None  # that machines run; none: all
     part: Part
+    workload_settings: tuple[tuple[str, Value], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ def point_of(space: Space, number: int, assignment: Assignment) -> Point:
             for name, value in names.items()
             if name.startswith(f"{kind}.")
         }
-        for kind in ("method", "machine")
+        for kind in KINDS
     }
     order = TraceOrder(
         workload=str(names["workload"]),
@@ -74,6 +75,7 @@ def point_of(space: Space, number: int, assignment: Assignment) -> Point:
         seed=int(str(names["seed"])),
         inputs=space.inputs,
         part=space.part,
+        workload_settings=tuple(sorted(settings["workload"].items())),
     )
     return Point(number, assignment, order, str(names["machine"]), settings["machine"])
 

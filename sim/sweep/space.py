@@ -15,7 +15,9 @@ from workloads.errors import InputError
 from workloads.trace_part import Part
 
 NAMES = ("workload", "method", "machine", "limit", "seed")
-"""What a point is made of, beside fields of method and machine."""
+"""What a point is made of, beside fields of workload, method and machine."""
+KINDS = ("workload", "method", "machine")
+"""What has fields."""
 
 Direction = Literal["min", "max"]
 SamplerName = Literal["nsga2", "tpe", "bounds"]
@@ -77,10 +79,10 @@ class Space(Config):
     seed: int = Field(0, ge=0)
     """of everything random: methods, random axes, samples, search"""
     set: dict[str, Value] = Field(default_factory=dict)
-    """fields with a fixed value: `method.FIELD`, `machine.FIELD`"""
+    """fields with a fixed value: `workload.FIELD`, `method.FIELD`, `machine.FIELD`"""
     axes: dict[str, Axis] = Field(default_factory=dict)
-    """what varies: workload, method, machine, limit, seed, `method.FIELD`, `machine.FIELD`, or
-    any name whose axis says what it sets"""
+    """what varies: workload, method, machine, limit, seed, a field of one of the first three
+    (`machine.FIELD`), or any name whose axis says what it sets"""
     sample: int | None = Field(None, ge=1)
     """run so many random points instead of all"""
     objectives: dict[str, Direction] = Field(default_factory=lambda: dict(_OBJECTIVES))
@@ -95,7 +97,7 @@ class Space(Config):
         earlier: set[str] = {*NAMES, *self.set}
         for name, axis in self.axes.items():
             for field in axis.fields(name):
-                if field not in known and field.partition(".")[0] not in ("method", "machine"):
+                if field not in known and field.partition(".")[0] not in KINDS:
                     raise InputError(unknown_name("axis", field, _with_prefixes(known)))
             for condition in axis.when:
                 if condition not in earlier:
@@ -198,4 +200,4 @@ def _check_value(field: str, value: Value) -> None:
 
 
 def _with_prefixes(names: Mapping[str, None]) -> dict[str, None]:
-    return {**names, "method.FIELD": None, "machine.FIELD": None}
+    return {**names, **{f"{kind}.FIELD": None for kind in KINDS}}
