@@ -19,6 +19,14 @@ from sim.sweep.store import Store
 from workloads.errors import InputError
 
 SHOWN = 12  # points of the front that figures show
+_COLUMNS = {
+    "key": object,
+    "status": object,
+    "reason": object,
+    "trace": object,
+    "seconds": float,
+    "assignment": object,
+}
 
 
 @dataclass(frozen=True)
@@ -150,9 +158,11 @@ def read_sweep(folder: Path) -> SweepData:
         raise InputError(f"{folder} must hold a sweep with a point, it has none yet")
     space = Space.of(plain)
     numbers = pd.Index([point.number for point in stored], name="number")
-    columns = ("key", "status", "reason", "trace", "seconds", "assignment")
     points = pd.DataFrame(
-        {name: [getattr(point, name) for point in stored] for name in columns}, index=numbers
+        {
+            name: pd.Series([getattr(p, name) for p in stored], index=numbers, dtype=kind)
+            for name, kind in _COLUMNS.items()
+        }
     )
     axes = pd.DataFrame(
         {

@@ -33,10 +33,11 @@ def draw(data: SweepData) -> Figure:
     with styled():
         figure = new_figure(0.5 + 1.75 * len(data.objectives) + 0.3)
         panels = figure.subplots(len(data.objectives), len(tables), sharey="row", squeeze=False)
-        for line, objective in zip(panels, data.objectives, strict=True):
+        for at, (line, objective) in enumerate(zip(panels, data.objectives, strict=True)):
+            last = at == len(panels) - 1
             for axes, (axis, own) in zip(line, tables.items(), strict=True):
-                _panel(axes, own, known[objective], last=line is panels[-1])
-                if line is panels[-1]:
+                _panel(axes, own, known[objective], last=last)
+                if last:
                     axes.set_xlabel(data.short[axis], fontsize=9)
             line[0].set_ylabel(known[objective].title.replace(" of ", " of\n"), fontsize=9)
     return figure
