@@ -92,7 +92,7 @@ def best_title(name: str, way: str) -> str:
     """Return what the best point of an objective is called."""
     if name in _BEST and way == "min":
         return _BEST[name]
-    return f"{'Least' if way == 'min' else 'Most'} {label(name)}"
+    return f"{'Lowest' if way == 'min' else 'Highest'} {label(name)}"
 
 
 def value_text(value: Any) -> str:

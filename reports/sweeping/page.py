@@ -96,6 +96,7 @@ def draw_figures(data: SweepData, names: Iterable[str] = FIGURES) -> list[Pictur
 def render(data: SweepData, pictures: list[Picture]) -> str:
     """Fill the page."""
     space = data.space
+    traces, same_of_traces = tables.traces_table(data)
     names, rows = tables.front_table(data, data.on_front.index[: tables.FRONT_ROWS])
     shown_names, shown_rows = tables.front_table(data, data.shown)
     return fill(
@@ -121,7 +122,8 @@ def render(data: SweepData, pictures: list[Picture]) -> str:
         failed=tables.not_run(data, "failed"),
         pruned=tables.not_run(data, "pruned"),
         machines=tables.machines(data),
-        traces=tables.traces_table(data),
+        traces=traces,
+        same_of_traces=same_of_traces,
         space=as_toml(space),
         command=sweep_command(data),
         report_command=f"prunesim report {data.folder}",

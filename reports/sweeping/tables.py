@@ -17,6 +17,7 @@ from reports.sweeping.columns import Column, best_title, columns, label, value_t
 from reports.sweeping.front import best, costs, knee
 from reports.sweeping.read import SweepData
 from reports.sweeping.rerun import point_command
+from sim.machines import make_machine
 from workloads.errors import InputError
 
 FRONT_ROWS = 100  # of the table of the front; all points stand in points.csv
@@ -30,7 +31,7 @@ class BestPoint:
     title: str
     value: str
     number: int
-    where: str  # its axes
+    where: list[tuple[str, str]]  # its axes and their values
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,7 @@ def constraints_line(data: SweepData) -> str:
 def objectives_line(data: SweepData) -> str:
     """Say what is wanted."""
     parts = [
-        f"{'least' if way == 'min' else 'most'} {label(name)}"
+        f"{'low' if way == 'min' else 'high'} {label(name)}"
         for name, way in data.objectives.items()
     ]
     return f"Wanted: {words.join(parts)}."
@@ -108,18 +109,23 @@ def best_points(data: SweepData) -> list[BestPoint]:
         row = own.iloc[best(values, at)]
         number = int(str(row.name))
         value = known[name].text(row[name])
-        found.append(BestPoint(best_title(name, way), value, number, where(data, number)))
+        found.append(BestPoint(best_title(name, way), value, number, settings(data, number)))
     if len(data.objectives) > 1:
         number = int(own.index[knee(values)])
         text = " · ".join(known[n].text(own.at[number, n]) for n in list(data.objectives)[:2])
-        found.append(BestPoint("Knee", text, number, where(data, number)))
+        found.append(BestPoint("Knee", text, number, settings(data, number)))
     return found
+
+
+def settings(data: SweepData, number: int) -> list[tuple[str, str]]:
+    """Return the axes of a point, by short names, and their values."""
+    own = data.assignment(number)
+    return [(data.short[name], value_text(value)) for name, value in own.items()]
 
 
 def where(data: SweepData, number: int) -> str:
     """Return the axes of a point in one line."""
-    own = data.assignment(number)
-    return ", ".join(f"{data.short[name]} = {value_text(v)}" for name, v in own.items())
+    return ", ".join(f"{name} = {value}" for name, value in settings(data, number))
 
 
 def front_table(data: SweepData, numbers: Iterable[int]) -> tuple[list[str], list[list[Cell]]]:
@@ -202,7 +208,10 @@ def machines(data: SweepData) -> list[dict[str, Any]]:
     found = []
     for name, own in rows.groupby("machine", sort=False) if len(rows) else ():
         try:
-            about = describe_machine(data.point(int(own.index[0])).configuration)
+            point = data.point(int(own.index[0]))
+            fixed = {n: v for n, v in data.space.set.items() if n.startswith("machine.")}
+            plain = {n.removeprefix("machine."): v for n, v in fixed.items()}
+            about = describe_machine(make_machine(point.machine, plain))
         except InputError:  # its TOML file has moved since
             about = {"description": "", "fidelity": ["Its file is no longer there."]}
         found.append(
@@ -217,23 +226,35 @@ def machines(data: SweepData) -> list[dict[str, Any]]:
     return found
 
 
-def traces_table(data: SweepData) -> TextTable:
-    """Return a line a trace: what it is of, how long it took, how many points use it."""
+def traces_table(data: SweepData) -> tuple[TextTable, str]:
+    """Return a line a trace, and what is the same of all.
+
+    A line says what the trace is of, how long it took, and how many points use it.
+    """
     uses = data.points["trace"].value_counts()
+    found = {key: trace for key, trace in data.traces.items() if key in uses.index}
+    about = {key: _description(trace["description"]) for key, trace in found.items()}
+    same = set.intersection(*(set(own.items()) for own in about.values())) if about else set()
     lines = []
-    for key, trace in data.traces.items():
-        if key not in uses.index:
-            continue
-        about = dict(trace["description"])
-        first = str(about.pop("workload", about.pop("trace", "")))
-        method = str(about.pop("method", "-"))
-        parameters = about.pop("parameters", {}) or {}
-        rest = {n: v for n, v in about.items() if v is not None and n != "content"}
-        text = ", ".join(f"{n} = {v}" for n, v in flatten({**parameters, **rest}))
+    for key, trace in found.items():
+        own = dict(about[key])
+        names = [own.pop(name, "-") for name in ("workload", "method")]
+        text = ", ".join(f"{n} = {v}" for n, v in own.items() if (n, v) not in same)
         took = words.duration(1e9 * trace["seconds"]) if trace["status"] == "done" else "failed"
-        lines.append([key[:12], first, method, text, took, f"{uses[key]:,}"])
-    names = ["trace", "workload", "method", "parameters", "time", "points"]
-    return TextTable(names, lines, [False, False, False, False, True, True])
+        lines.append([key[:12], *names, text or "-", took, f"{uses[key]:,}"])
+    names = ["trace", "workload", "method", "parameters that differ", "time", "points"]
+    shared = [f"{n} = {v}" for n, v in sorted(same) if n not in ("workload", "method")]
+    return TextTable(names, lines, [False, False, False, False, True, True]), ", ".join(shared)
+
+
+def _description(description: Any) -> dict[str, str]:
+    """Return what a trace is of as flat texts."""
+    about = {n: v for n, v in dict(description).items() if v is not None and n != "content"}
+    parameters = about.pop("parameters", None) or {}
+    if "trace" in about:
+        about["workload"] = about.pop("trace")
+    given = {n: v for n, v in flatten(parameters) if v != "None"}
+    return {n: str(v) for n, v in about.items()} | given
 
 
 def facts(data: SweepData) -> list[tuple[str, str]]:

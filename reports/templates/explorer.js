@@ -174,6 +174,17 @@ window.prunesim = (() => {
       mode: better[0] > 0 ? "after" : "before",
     };
   }
+  // Beside the first objective the one with the longest staircase tells most.
+  function tellingPair() {
+    shown = Array.from(data.number, (_, at) => at).filter((at) => data.feasible[at]);
+    let most = 0, chosen = state.y;
+    for (const name of objectives.slice(1)) {
+      state.y = name;
+      const steps = staircase(columns.get(state.x), columns.get(name)).x.length;
+      if (steps > most) { most = steps; chosen = name; }
+    }
+    state.y = chosen;
+  }
   function refresh() {
     const x = columns.get(state.x), y = columns.get(state.y), colours = colouring();
     const ink = css("--ink"), many = data.count > 3000;
@@ -211,7 +222,7 @@ window.prunesim = (() => {
     const front = shown.reduce((sum, at) => sum + data.front[at], 0);
     byId("count").textContent = `${count.toLocaleString("en")} of ${data.count.toLocaleString("en")} points shown, ` +
       `${feasible.toLocaleString("en")} feasible, ${front.toLocaleString("en")} on the front. ` +
-      (line.x.length ? "The line joins what is best in the two columns shown." : "");
+      (line.x.length > 1 ? "The line joins what is best in the two columns shown." : "");
     document.documentElement.dataset.points = count;
     ring();
     theme();
@@ -378,6 +389,7 @@ window.prunesim = (() => {
   }
 
   async function start() {
+    tellingPair();
     const own = objectives.map((name) => [name, columns.get(name).label]);
     const others = data.columns.filter((column) => !objectives.includes(column.name)).map((column) => [column.name, column.label]);
     const groups = [["objectives", own], ["other columns", others]];

@@ -81,7 +81,7 @@ def _ticks(places: list[float]) -> tuple[list[float], list[str]]:
     """Return at most four ticks, the ends among them."""
     count = min(len(places), 4)
     picked = [places[round(i * (len(places) - 1) / max(count - 1, 1))] for i in range(count)]
-    return picked, [f"{place:.3g}" for place in picked]
+    return picked, [f"{place:.4g}" for place in picked]
 
 
 def takeaway(data: SweepData) -> str:

@@ -96,7 +96,7 @@ def takeaway(data: SweepData) -> str:
             continue
         first = own.loc[own["share"].idxmax()]
         name = data.short[first["axis"]]
-        share = words.percent(first["share"])
+        share = words.percent(round(float(first["share"]), 3))
         parts.append(f"{label(objective)} is moved most by {name} ({share} of its variance)")
     return words.sentence(parts)
 
