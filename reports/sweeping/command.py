@@ -7,11 +7,14 @@ from typing import Any
 
 from reports.console import Phases, print_json, print_line
 from reports.errors import Interrupted
-from reports.run_folder import cores
+from reports.run_folder import cores, describe_platform, library_versions
 from reports.sweeping.traces import ModelTraces
 from sim.sweep import Outcome, Processes, Space, Sweep
 from sim.sweep.engine import Engine
+from sim.sweep.store import Store
 from workloads.errors import InputError
+
+MADE = "made"  # under this name the store keeps where the points were run
 
 
 def run_sweep(
@@ -41,7 +44,7 @@ def run_sweep(
     sweep = Sweep(space, ModelTraces(), out)
     with Phases(visible) as phases, _Progress(phases) as progress:
         try:
-            return sweep.run(
+            done = sweep.run(
                 _engine(out, jobs, dask),
                 resume=resume,
                 retry_failed=retry_failed,
@@ -51,6 +54,16 @@ def run_sweep(
             raise Interrupted(
                 f"stopped; {progress.done} points are kept in {out}, --resume goes on"
             ) from None
+    if done.ran:
+        with Store(out) as store:
+            store.note(MADE, _made(jobs, dask))
+    return done
+
+
+def _made(jobs: int | None, dask: str | None) -> dict[str, Any]:
+    """Return where the points were run last, for the report."""
+    workers = f"workers of {dask}" if dask else f"{jobs or cores()} processes"
+    return {"run by": workers, **describe_platform(), **library_versions()}
 
 
 def command(
@@ -118,8 +131,6 @@ def _counts(done: Outcome) -> dict[str, int]:
 
 
 def _first_reason(out: Path) -> str:
-    from sim.sweep.store import Store
-
     with Store(out, reading=True) as store:
         return next((p.reason for p in store.points() if p.reason), "no reason is kept")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shlex
 from collections.abc import Mapping
 from pathlib import Path
@@ -33,22 +34,6 @@ def point_command(data: SweepData, number: int) -> str:
     for name, value in point.settings.items():
         parts += ["--set", f"{name}={value}"]
     return shlex.join(parts)
-
-
-def model_command(data: SweepData, number: int) -> str | None:
-    """Return the command that runs a point from the model on; None: its trace was given."""
-    point = data.point(number)
-    order = point.order
-    if order.method is None:
-        return None
-    parts = ["prunesim", "run", "--workload", order.workload, "--method", order.method]
-    parts += ["--machine", point.machine]
-    for kind, settings in (("method", dict(order.settings)), ("machine", point.settings)):
-        for name, value in settings.items():
-            parts += ["--set", f"{kind}.{name}={value}"]
-    if order.limit is not None:
-        parts += ["--limit", str(order.limit)]
-    return shlex.join([*parts, "--seed", str(order.seed), "--out", f"{data.folder}-{number}"])
 
 
 def as_toml(space: Config) -> str:
@@ -90,6 +75,4 @@ def _value(value: Any) -> str:
 
 
 def _text(text: str) -> str:
-    import json
-
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -53,9 +53,7 @@ class Browser:
         self._socket = await websocket_connect(address, max_message_size=1 << 28)
         targets = await self.call("Target.getTargets")
         first = next(t for t in targets["targetInfos"] if t["type"] == "page")
-        session = await self.call(
-            "Target.attachToTarget", targetId=first["targetId"], flatten=True
-        )
+        session = await self.call("Target.attachToTarget", targetId=first["targetId"], flatten=True)
         self._session = session["sessionId"]
         for domain in ("Runtime", "Log", "Network", "Page"):
             await self.call(f"{domain}.enable")
@@ -151,9 +149,11 @@ class Browser:
 
     async def picture(self, path: Path, *, whole: bool = False) -> None:
         """Write a PNG of the window, or of the whole page."""
-        reply = await self.call(
-            "Page.captureScreenshot", format="png", captureBeyondViewport=whole
-        ) if not whole else await self._whole()
+        reply = (
+            await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
+            if not whole
+            else await self._whole()
+        )
         path.write_bytes(base64.b64decode(reply["data"]))
 
     async def _whole(self) -> dict[str, Any]:
