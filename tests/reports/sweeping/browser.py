@@ -102,11 +102,12 @@ class Browser:
     def _note(self, event: dict[str, Any]) -> None:
         name, about = event.get("method", ""), event.get("params", {})
         if name in _BAD or (name == "Log.entryAdded" and about["entry"]["level"] == "error"):
-            self.errors.append(json.dumps(about)[:500])
+            self.errors.append(json.dumps(about)[:4000])
         if name == "Runtime.consoleAPICalled" and about["type"] in ("error", "assert"):
             self.errors.append(json.dumps(about["args"])[:500])
         if name == "Network.requestWillBeSent":
-            self.fetched.append(about["request"]["url"])
+            url = about["request"]["url"]
+            self.fetched += [] if url.startswith("data:") else [url]
 
     async def look(self, *, width: int = 1200, height: int = 900, dark: bool = False) -> None:
         """Set the size of the window, and what the reader prefers."""
@@ -140,6 +141,12 @@ class Browser:
         assert "exceptionDetails" not in reply, reply["exceptionDetails"]
         return reply["result"].get("value")
 
+    async def faults(self) -> list[str]:
+        """Return every error so far, those that are still on their way among them."""
+        await asyncio.sleep(0.3)
+        own = await self.value("document.documentElement.dataset.error ?? null")
+        return self.errors + ([own] if own else [])
+
     async def mouse(self, kind: str, x: float, y: float) -> None:
         """Send a mouse event: mouseMoved, mousePressed or mouseReleased."""
         button = "none" if kind == "mouseMoved" else "left"
@@ -147,18 +154,13 @@ class Browser:
             "Input.dispatchMouseEvent", type=kind, x=x, y=y, button=button, clickCount=1
         )
 
-    async def picture(self, path: Path, *, whole: bool = False) -> None:
-        """Write a PNG of the window, or of the whole page."""
-        reply = (
-            await self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-            if not whole
-            else await self._whole()
-        )
-        path.write_bytes(base64.b64decode(reply["data"]))
-
-    async def _whole(self) -> dict[str, Any]:
-        size = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
-        clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
-        return await self.call(
+    async def picture(self, box: list[float] | None = None) -> bytes:
+        """Return a PNG of a part of the page, (x, y, width, height), or of the whole page."""
+        if box is None:
+            size = (await self.call("Page.getLayoutMetrics"))["cssContentSize"]
+            box = [0, 0, size["width"], size["height"]]
+        clip = dict(zip(("x", "y", "width", "height"), box, strict=True)) | {"scale": 1}
+        reply = await self.call(
             "Page.captureScreenshot", format="png", captureBeyondViewport=True, clip=clip
         )
+        return base64.b64decode(reply["data"])

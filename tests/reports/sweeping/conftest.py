@@ -9,17 +9,18 @@ from typing import Any
 
 import pytest
 
-from sim.result import Result
+from reports.sweeping.page import write_report
 from sim.sweep.evaluate import LEFT_OUT, details
 from sim.sweep.space import Space
 from sim.sweep.store import Store, Stored
+from tests.reports.conftest import fake_result
 
 Values = Mapping[str, Any]
 Rows = Callable[[int, Values], Values | str]
 
 
-@pytest.fixture
-def make_sweep(make_result: Callable[..., Result]) -> Callable[..., Path]:
+@pytest.fixture(scope="session")
+def make_sweep() -> Callable[..., Path]:
     """Return a function that writes a sweep's folder.
 
     Its arguments: folder, space as plain data, and a function from (number, assignment) to the
@@ -28,7 +29,7 @@ def make_sweep(make_result: Callable[..., Result]) -> Callable[..., Path]:
 
     def make(folder: Path, space: Values, row: Rows) -> Path:
         whole = Space.of(space)
-        result = make_result("spatten", "spatten")
+        result = fake_result("spatten", "spatten")
         usual = {name: value for name, value in result.row.items() if name not in LEFT_OUT}
         detail = details(result)
         folder.mkdir(parents=True, exist_ok=True)
@@ -73,7 +74,13 @@ def small_row(number: int, assignment: Values) -> Values | str:
     }
 
 
-@pytest.fixture
-def small(make_sweep: Callable[..., Path], tmp_path: Path) -> Path:
+@pytest.fixture(scope="session")
+def small(make_sweep: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Nine points: 4 failed, 5 pruned, 6 and 7 (16 lanes, keep below 1) infeasible."""
-    return make_sweep(tmp_path / "small", SMALL, small_row)
+    return make_sweep(tmp_path_factory.mktemp("sweeps") / "small", SMALL, small_row)
+
+
+@pytest.fixture(scope="session")
+def small_page(small: Path) -> Path:
+    """The page of `small`, drawn once."""
+    return write_report(small)
