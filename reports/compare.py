@@ -40,6 +40,8 @@ class Comparison:
     differences: Mapping[str, Any]
     """Plain data: all that differs."""
     pictures: list[Picture] = field(default_factory=list)
+    inputs_differ: list[str] = field(default_factory=list)
+    """What differs in the work that was done: amounts of A and B are then of different things."""
 
     def write(self, out: Path) -> None:
         """Write the page."""
@@ -49,6 +51,7 @@ class Comparison:
             kind=self.kind,
             folders=[str(folder) for folder in self.folders],
             headline=self.headline,
+            warning=self._warning(),
             cards=self.cards,
             sections=self.sections,
             pictures=self.pictures,
@@ -59,11 +62,21 @@ class Comparison:
     def plain(self) -> dict[str, Any]:
         """Return all that differs as plain data."""
         a, b = map(str, self.folders)
-        return {"kind": self.kind, "a": a, "b": b, **self.differences}
+        inputs = {"inputs_differ": self.inputs_differ}
+        return {"kind": self.kind, "a": a, "b": b, **inputs, **self.differences}
 
     def lines(self) -> list[str]:
         """Return what the shell shows."""
-        return [self.headline]
+        return [self.headline, *filter(None, [self._warning()])]
+
+    def _warning(self) -> str:
+        if not self.inputs_differ:
+            return ""
+        return (
+            f"A and B did not run the same inputs, {words.join(self.inputs_differ)} "
+            f"{'differs' if len(self.inputs_differ) == 1 else 'differ'}: "
+            "amounts do not compare directly."
+        )
 
 
 def ratio(a: float, b: float) -> float | None:

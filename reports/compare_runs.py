@@ -27,6 +27,7 @@ _AMOUNTS = {
     "energy_pj": ("energy", words.energy),
 }
 _FACTS = ("workload", "model", "method", "machine", "seed", "sequences", "prunesim_version")
+_INPUTS = ("workload", "model", "sequences")
 
 
 def compare_runs(a: Path, b: Path) -> Comparison:
@@ -65,6 +66,7 @@ def compare_runs(a: Path, b: Path) -> Comparison:
             ),
         ],
         differences={"rows": rows, "configuration": fields, **lonely},
+        inputs_differ=[f["field"] for f in fields if f["field"] in _INPUTS],
     )
 
 

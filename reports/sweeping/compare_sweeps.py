@@ -35,6 +35,7 @@ _ROW = ["workload", "machine", "config_hash", "seed", "sequences"]
 _TRACE = ["limit", "inputs", "part"]
 _IDENTITY = [*_ROW, *_TRACE]  # columns that tell points apart; the code's version is not of them
 _PANELS = 3  # beside one another
+_INPUTS = ("workload", "limit", "inputs", "part")
 
 
 def compare_sweeps(a: Path, b: Path) -> Comparison:
@@ -93,7 +94,9 @@ def compare_sweeps(a: Path, b: Path) -> Comparison:
                 _changed_table(one, changed, known),
                 f"{len(both):,} points are in both, by workload, seed, inputs and the whole "
                 f"configuration of method and machine. The largest changes, at most {LINES}.",
-                f"None of the {len(both):,} points that are in both.",
+                f"None of the {len(both):,} points that are in both."
+                if len(both)
+                else "No point is in both.",
             ),
             Section("spaces", "What differs in the spaces", difference_table(spaces), "", "None."),
         ],
@@ -108,7 +111,16 @@ def compare_sweeps(a: Path, b: Path) -> Comparison:
             "changed": changed,
             "space": spaces,
         },
+        inputs_differ=[name for name in _INPUTS if _inputs(one, name) != _inputs(other, name)],
     )
+
+
+def _inputs(data: SweepData, name: str) -> Any:
+    """Return what the sweep was run on: the values of an axis, or the one value."""
+    for axis in data.space.axes:
+        if name in data.space.axes[axis].fields(axis):
+            return {str(value) for value in data.axes[axis]}
+    return {str(data.space.fixed.get(name, getattr(data.space, name)))}
 
 
 def _front(data: SweepData, objectives: dict[str, str]) -> pd.DataFrame:
