@@ -49,7 +49,7 @@ class Reason:
     count: int
     text: str
     example: str
-    command: str
+    command: str  # that runs the example alone; empty: its trace could not be made
 
 
 def headline(data: SweepData) -> str:
@@ -166,7 +166,9 @@ def not_run(data: SweepData, status: str) -> list[Reason]:
         number = int(points.index[0])
         example = f"#{number}: {where(data, number)}"
         text = str(points["reason"].iloc[0] or "no reason is kept")
-        found.append(Reason(len(points), text, example, point_command(data, number)))
+        trace = data.traces.get(str(data.points.at[number, "trace"]), {})
+        command = point_command(data, number) if trace.get("status") == "done" else ""
+        found.append(Reason(len(points), text, example, command))
     return sorted(found, key=lambda reason: -reason.count)
 
 

@@ -141,7 +141,7 @@ window.prunesim = (() => {
       box.append(element("span", {}, [colours.ends[0], ramp, colours.ends[1]]));
     }
     box.append(element("span", {}, [element("i", { className: "ring" }), "ringed: on the front of all objectives"]));
-    if (data.feasible.includes(0)) box.append(element("span", {}, [element("i", { className: "faint" }), "faint: outside a constraint"]));
+    if (data.status.some((status, at) => status === 0 && !data.feasible[at])) box.append(element("span", {}, [element("i", { className: "faint" }), "faint: outside a constraint"]));
   }
 
   // ---- which points, and how ----
