@@ -212,19 +212,23 @@ def inspect(
 
 @command
 def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder.")],
+    folders: Annotated[
+        list[Path], typer.Argument(metavar="FOLDER [OTHER]", help="A run or a sweep; or two.")
+    ],
+    figure: Annotated[
+        str | None,
+        typer.Option(metavar="NAME", help="Draw only this figure, into FOLDER/figures."),
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE.html", help="Page of two compared; default: compare.html."),
+    ] = None,
     json: Json = False,
 ) -> None:
-    """Draw the figures and the HTML report of a run folder again."""
-    from reports.console import Phases, print_json, print_line
-    from reports.html import write_report
+    """Draw the report of a run or a sweep again, or compare two of them."""
+    from reports import report as reporting
 
-    with Phases(visible=not json) as phase, phase("draw the report"):
-        target = write_report(folder)
-    if json:
-        print_json({"report": str(target)})
-    else:
-        print_line(f"report: {target}")
+    reporting.command(folders, figure, out, as_json=json)
 
 
 @command

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from reports.figures.style import NothingToDraw, save, svg
 from reports.rtl_area import AREA_COLUMNS, BLOCK_COLUMNS, RtlTables, rtl_note, rtl_tables
 from reports.run_data import RunData, read_run
 from sim.result import ROW_COLUMNS, TABLE_COLUMNS
+from workloads.config import unknown_name
+from workloads.errors import InputError
 
 _TEMPLATE = "report.html.j2"
 
@@ -43,11 +46,25 @@ def write_report(folder: Path) -> Path:
     return target
 
 
-def draw_figures(run: RunData, folder: Path) -> list[Picture]:
-    """Draw every figure; write each as PNG and SVG."""
+def write_figure(folder: Path, name: str) -> Path:
+    """Draw one figure of a run folder again; return the path of its SVG.
+
+    Raises:
+        InputError: not a run folder, an unknown figure, or nothing to draw.
+    """
+    if name not in FIGURES:
+        raise InputError(unknown_name("figure", name, dict.fromkeys(FIGURES)))
+    picture = draw_figures(read_run(folder), folder / "figures", [name])[0]
+    if picture.missing:
+        raise InputError(f"figure {name} must have something to show: {picture.missing}")
+    return folder / "figures" / f"{name}.svg"
+
+
+def draw_figures(run: RunData, folder: Path, names: Iterable[str] = FIGURES) -> list[Picture]:
+    """Draw figures; write each as PNG and SVG."""
     folder.mkdir(parents=True, exist_ok=True)
     pictures = []
-    for name in FIGURES:
+    for name in names:
         module = load(name)
         try:
             figure = module.draw(run)

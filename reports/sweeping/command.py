@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sim.sweep.sweep import Outcome
 
 SHOWN_SECONDS = 0.1  # between two updates of the progress on a terminal
+MADE = "made"  # under this name the store keeps where the points were run
 
 
 def run_sweep(
@@ -48,7 +49,7 @@ def run_sweep(
     sweep = Sweep(space, ModelTraces(), out)
     with Phases(visible) as phases, _Progress(phases) as progress:
         try:
-            return sweep.run(
+            done = sweep.run(
                 _engine(out, jobs, dask),
                 resume=resume,
                 retry_failed=retry_failed,
@@ -58,6 +59,20 @@ def run_sweep(
             raise Interrupted(
                 f"stopped; {progress.done} points are kept in {out}, --resume goes on"
             ) from None
+    if done.ran:
+        from sim.sweep.store import Store
+
+        with Store(out) as store:
+            store.note(MADE, _made(jobs, dask))
+    return done
+
+
+def _made(jobs: int | None, dask: str | None) -> dict[str, Any]:
+    """Return where the points were run last, for the report."""
+    from reports.run_folder import cores, describe_platform, library_versions
+
+    workers = f"workers of {dask}" if dask else f"{jobs or cores()} processes"
+    return {"run by": workers, **describe_platform(), **library_versions()}
 
 
 def command(

@@ -176,6 +176,11 @@ class Store:
         found = self._all(f"{_SELECT} where key = ?", key)
         return _stored(found[0]) if found else None
 
+    def detail(self, key: str) -> dict[str, Any] | None:
+        """Return the long tables of a point; None: it has none."""
+        found = self._db.execute("select detail from points where key = ?", (key,)).fetchone()
+        return None if found is None or found[0] is None else json.loads(zlib.decompress(found[0]))
+
     def points(self, *, details: bool = False) -> Iterator[Stored]:
         """Yield the points of the space in order; `details`: with their long tables."""
         select = _SELECT.replace("null", "detail") if details else _SELECT

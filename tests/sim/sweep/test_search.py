@@ -341,11 +341,13 @@ def test_the_first_batch_is_asked_as_it_is_given():
 
 
 def test_numbers_have_an_order_and_others_have_none():
-    axes = Space.of({"axes": {"machine.a": [4, 1, 2.5], "machine.b": [True, 1], "seed": [None, 1]}})
+    axes = Space.of(
+        {"axes": {"machine.a": [4, 1, 2.5], "machine.b": [True, 1], "machine.c": [None, 1]}}
+    )
     found = {name: ordered(axis, name, 0) for name, axis in axes.axes.items()}
     assert found["machine.a"] == ([1, 2.5, 4], True)
     assert not found["machine.b"][1]
-    assert found["seed"] == ([None, 1], False)
+    assert found["machine.c"] == ([None, 1], False)
 
 
 def test_bounds_of_objectives_and_constraints():
