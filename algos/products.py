@@ -86,9 +86,8 @@ class Products:
     def _left(self, layer: int) -> list[int]:
         """Return the experts that are left, by their place in the model that runs."""
         every = range(self._shape.experts)
-        if self._facts is None:
-            return [*every]
-        return [e for e in every if not self._facts.matmul[layer, f"up.{e}"]["skipped"]]
+        stands = None if self._facts is None else self._facts.experts[layer]
+        return [e for e in every if stands is None or int(stands[e]) == e]
 
     def _widths(self, heads: Array) -> dict[str, tuple[tuple[int, Any], tuple[int, Any]]]:
         """Return of each matrix ((k dense, k), (n dense, n))."""

@@ -11,6 +11,7 @@ import numpy as np
 from algos.base import Layout, Method
 from algos.decoding import Texts
 from algos.harness import make_generators
+from algos.static.calibrate import IGNORED, Calibration, answers
 from algos.visual.base import Selected, VisualInput, VisualMethod
 from workloads.capture import Recorder, attached
 from workloads.digits import END, Question, Scenes, text_ids
@@ -90,10 +91,10 @@ def ask(
             canvases = [questions[n].canvas for n in numbers]
             ids = torch.from_numpy(text_ids(text).copy())
             prompt, visual = _prompt(vlm, encoded, canvases, ids, method, (seed, numbers))
-            answers = np.stack([text_ids(questions[n].answer + END) for n in numbers])
+            following = np.stack([text_ids(questions[n].answer + END) for n in numbers])
             texts = Texts(
                 prompt=prompt,
-                following=torch.from_numpy(answers),
+                following=torch.from_numpy(following),
                 layout=_layout(vlm, visual.shape[1]),
                 positions=_positions(vlm.patches, visual, len(ids)),
                 tokens_dense=vlm.patches + len(ids),
@@ -156,6 +157,25 @@ def _selected(features: Tensor, chosen: Selected) -> Tensor:
         return chosen.merge @ features
     rows = chosen.kept.unsqueeze(-1).expand(-1, -1, features.shape[-1])
     return features.gather(1, rows)
+
+
+def answering(vlm: TinyVlm, asked: Sequence[Asked]) -> Calibration:
+    """Return samples of the language model: a prompt and its answer each, which alone is predicted.
+
+    Args:
+        vlm: the model.
+        asked: prompts that nothing was taken out of.
+    """
+    import torch
+
+    embed = vlm.language.get_input_embeddings()
+    inputs, targets = [], []
+    with torch.no_grad():
+        for texts in (group.texts for group in asked):
+            for prompt, following in zip(texts.prompt, texts.following, strict=True):
+                inputs.append(torch.cat((prompt, embed(following)))[None])
+                targets.append(torch.cat((torch.full((len(prompt),), IGNORED), following)))
+    return answers([{"inputs_embeds": x, "use_cache": False} for x in inputs], targets)
 
 
 def answered(asked: Sequence[Asked], predicted: Sequence[Any], count: int) -> list[bool]:

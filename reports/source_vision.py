@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from workloads.trace import Trace
 
 CALIBRATION = 16  # the last images, or canvases; accuracy is measured on the first
+PROMPTED = "largest?"  # the question of calibration prompts, which are all of one length
 _UNSEEN = -1  # id of the first visual token, which no byte has; the others go down from it
 
 
@@ -72,7 +73,8 @@ class QuestionSource(_VisionSource):
     """A vision-language model; accuracy is the share of questions answered exactly.
 
     The trace is that of the language model: a prompt of visual tokens and a question, then the
-    answer's bytes one by one.
+    answer's bytes one by one. A static method prunes the language model; the vision encoder and
+    the projector stay as they are.
     """
 
     def load(self, phases: Phases) -> None:
@@ -92,32 +94,41 @@ class QuestionSource(_VisionSource):
             self._encoded = encode(vlm, scenes)
             self._questions = [q for q in questions if q.canvas < self._count]
             late = TEST_CANVASES - CALIBRATION
-            self._others = [q for q in questions if q.canvas >= late and q.text == "largest?"]
+            self._others = [q for q in questions if q.canvas >= late]
 
     def trace(self, method: Method, update: Update) -> Trace:
         """Run the method in the model and measure its accuracy."""
         from algos.decoding import calibrate, run_decoder
+        from algos.dense import Dense
         from algos.questions import answered, ask
+        from algos.static.run import pruned
         from algos.visual.base import VisualMethod
 
         asked = ask(self._vlm, self._encoded, self._questions, method, self._seed)
-        acting: Any = method
+        acting, loaded, facts = pruned(method, self._loaded, self._answers(), self._seed)
         if isinstance(method, VisualMethod):  # all its decisions are taken: the model runs as it is
-            from algos.dense import Dense
-
             acting = Dense()
         done = run_decoder(
             acting,
-            self._loaded,
+            loaded,
             [group.texts for group in asked],
             workload=self._workload.name,
             seed=self._seed,
-            calibration=calibrate(acting, self._loaded, *self._prompts()),
+            facts=facts,
+            calibration=calibrate(acting, loaded, *self._prompts()),
             progress=update,
         )
         right = answered(asked, done.predicted, len(self._questions))
         found = {"answer_accuracy": sum(right) / len(right)}
         return replace(done, method=method).trace(found)
+
+    def _answers(self) -> Any:
+        """Return the calibration of static methods: a question a canvas, of every kind in turn."""
+        from algos.questions import answering, ask
+
+        each = len(self._others) // CALIBRATION  # questions about a canvas
+        turns = [self._others[number * each + number % each] for number in range(CALIBRATION)]
+        return answering(self._vlm, ask(self._vlm, self._encoded, turns))
 
     def _prompts(self) -> tuple[Any, Any]:
         """Return calibration prompts: ids, and embeddings."""
@@ -125,10 +136,11 @@ class QuestionSource(_VisionSource):
 
         from algos.questions import ask
 
-        largest = max(ask(self._vlm, self._encoded, self._others), key=lambda g: len(g.numbers))
+        alike = [question for question in self._others if question.text == PROMPTED]
+        largest = max(ask(self._vlm, self._encoded, alike), key=lambda g: len(g.numbers))
         prompt = largest.texts.prompt
         visual, tokens = self._vlm.patches, prompt.shape[1]
         ids = torch.arange(_UNSEEN, _UNSEEN - visual, -1).expand(len(prompt), -1)
-        text = torch.tensor(list(self._others[0].text.encode())).expand(len(prompt), -1)
+        text = torch.tensor(list(PROMPTED.encode())).expand(len(prompt), -1)
         assert tokens == visual + text.shape[1]
         return torch.cat((ids, text), 1), prompt

@@ -13,12 +13,15 @@ if TYPE_CHECKING:
 
 
 class HeadMethod(PlannedMethod):
-    """A method that prunes query heads; a key head lives while one of its query heads does."""
+    """A method that prunes query heads; a key head lives while one of its query heads does.
+
+    Of a vision-language model it prunes the language model.
+    """
 
     family: ClassVar[str] = "head"
     granularity: ClassVar[str] = "heads"
     trace_kind: ClassVar[str] = "head mask"
-    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images")
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images", "questions")
 
 
 def best_heads(scores: Tensor, kept: int) -> Tensor:

@@ -38,6 +38,10 @@ class Dha(HeadMethod):
     serves keys and values, which the paper groups apart, and the mean stands for the fusion that
     the paper learns by training. `keep_ratio` is the share of each layer's key/value heads,
     rounded down to at least one; all query heads stay.
+
+    Without training half the heads cost more than random query heads do: the tiny decoder's heads
+    are nearly orthogonal (cosines of -0.14 to 0.09), so their mean resembles none of them. Its loss
+    goes from 0.85 to 4.01 nats a token at a half (random heads: 3.12), to 1.37 at three quarters.
     """
 
     name: ClassVar[str] = "dha"

@@ -25,6 +25,7 @@ class StaticFacts:
     tokens: dict[int, Columns]  # by layer
     heads: tuple[Tensor | None, ...]  # (heads,) bool a layer; None: all live
     kv_heads: tuple[Tensor | None, ...]  # (kv_heads,) whose each one is; None: its own
+    experts: tuple[Tensor | None, ...]  # (experts,) who stands for each one; None: all are left
     kept_weights: int  # of the matrices of all blocks
     dense_weights: int
 
@@ -53,6 +54,7 @@ def trace_facts(model: Any, pruning: Pruning) -> StaticFacts:
         tokens=tokens,
         heads=tuple(block.heads for block in pruning.blocks),
         kv_heads=tuple(block.kv_heads for block in pruning.blocks),
+        experts=tuple(block.experts for block in pruning.blocks),
         kept_weights=kept,
         dense_weights=dense,
     )

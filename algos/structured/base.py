@@ -26,12 +26,15 @@ if TYPE_CHECKING:
 
 
 class StructuredMethod(PlannedMethod):
-    """A method that prunes heads, neurons or both. `keep_ratio` counts weights, not biases."""
+    """A method that prunes heads, neurons or both. `keep_ratio` counts weights, not biases.
+
+    Of a vision-language model it prunes the language model.
+    """
 
     family: ClassVar[str] = "structured"
     granularity: ClassVar[str] = "heads and neurons"
     trace_kind: ClassVar[str] = "weights, structured"
-    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images")
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images", "questions")
 
 
 def sizes_of(shape: ModelShape) -> Sizes:

@@ -42,12 +42,15 @@ class WeightPlan:
 
 
 class WeightMethod(StaticMethod):
-    """Removes weights one by one."""
+    """Removes weights one by one.
+
+    Of a vision-language model it prunes the language model.
+    """
 
     family: ClassVar[str] = "weight"
     granularity: ClassVar[str] = "weight"
     trace_kind: ClassVar[str] = "weights, unstructured"
-    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images")
+    workloads: ClassVar[tuple[WorkloadKind, ...]] = ("sentences", "text", "images", "questions")
 
     def score(self, linear: LinearView) -> Tensor:
         """Return what each weight (outputs, inputs) is worth."""

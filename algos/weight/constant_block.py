@@ -29,7 +29,9 @@ class ConstantBlock(WeightMethod):
     """Drops the blocks of 4 outputs x 1 input of smallest magnitude of each matrix.
 
     From the description: the paper prunes to 70 to 90 % while it trains; here the blocks of the
-    trained model are ranked by the sum of their absolute values.
+    trained model are ranked by the sum of their absolute values. Without training that budget
+    is too small for any one-shot score: at 20 % the tiny vision transformer names 18 % of images
+    right (single weights by magnitude: 18 %, at random: 8 %), at 50 % it names 82 %.
     """
 
     name: ClassVar[str] = "constant-block"

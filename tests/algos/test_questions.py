@@ -11,7 +11,7 @@ import torch
 
 from algos.decoding import run_decoder
 from algos.dense import Dense
-from algos.questions import Encoded, answered, ask, encode
+from algos.questions import Encoded, answered, answering, ask, encode
 from algos.visual.base import Selected, VisualInput, VisualMethod
 from workloads.digits import Question, held_out_questions
 from workloads.errors import InputError
@@ -60,6 +60,19 @@ def test_unpruned_answers_are_those_of_greedy_decoding(seen: Any) -> None:
     right = answered(groups, run(vlm, groups).predicted, len(questions))
     greedy = answers_of(vlm, scenes, questions)
     assert right == [q.answer == text for q, text in zip(questions, greedy, strict=True)]
+
+
+def test_a_calibration_sample_costs_what_its_answer_costs_in_the_run(seen: Any) -> None:
+    vlm, encoded, questions, _ = seen
+    groups = ask(vlm, encoded, questions)
+    calibration = answering(vlm, groups)
+    nats = [row.mean() for group in run(vlm, groups).nats for row in group]
+    with torch.no_grad():
+        losses = [
+            float(calibration.loss(calibration.read(vlm.language(**sample)), number))
+            for number, sample in enumerate(calibration.samples)
+        ]
+    assert losses == pytest.approx(nats, rel=1e-3, abs=1e-5)
 
 
 def test_a_choice_shortens_the_prompt_and_keeps_places(seen: Any) -> None:

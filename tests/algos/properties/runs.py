@@ -14,7 +14,7 @@ from algos.decoding import Texts, calibrate, run_decoder
 from algos.harness import run_method
 from algos.images import run_images
 from algos.static.base import StaticMethod
-from algos.static.calibrate import Calibration
+from algos.static.calibrate import IGNORED, Calibration, answers
 from algos.static.run import pruned
 from tests.algos.conftest import random_encoder
 from tests.algos.decoders import random_decoder, random_tokens
@@ -110,7 +110,7 @@ def prompts(kind: str, loaded: LoadedModel, *, shortest: bool = False) -> Texts:
     return Texts(prompt=embedded, following=following, layout=layout)
 
 
-FAMILY = {"sentences": "bert", "text": "llama", "images": "vit"}
+FAMILY = {"sentences": "bert", "text": "llama", "images": "vit", "questions": "llava"}
 
 
 @cache
@@ -122,13 +122,25 @@ def calibrated_model(family: str) -> tuple[LoadedModel, Calibration]:
 def fresh_calibrated(family: str) -> tuple[LoadedModel, Calibration]:
     """Make a model of 2 layers that a test may change, and calibration samples."""
     torch.manual_seed(0)
-    model, shape, calibration = random_model(family)
-    return LoadedModel(model, None, shape, family), calibration
+    model, shape, calibration = random_model("llama" if family == "llava" else family)
+    loaded = LoadedModel(model, None, shape, family)
+    return loaded, question_samples(loaded) if family == "llava" else calibration
 
 
-def run_static(name: str, kind: str, **fields: Any) -> Trace:
-    """Prune a model of 2 layers and run what is left of it."""
-    experts = METHODS[name].family == "expert"
+def question_samples(loaded: LoadedModel) -> Calibration:
+    """Return calibration prompts of embeddings, each with the answer that is to be predicted."""
+    texts = prompts("questions", loaded)
+    with torch.no_grad():
+        words = loaded.model.get_input_embeddings()(texts.following)
+    inputs = torch.cat((texts.prompt, words), 1)
+    unseen = torch.full(texts.prompt.shape[:2], IGNORED)
+    samples = [{"inputs_embeds": sample[None], "use_cache": False} for sample in inputs]
+    return answers(samples, list(torch.cat((unseen, texts.following), 1)))
+
+
+def run_static(name: str, kind: str, *, experts: bool = False, **fields: Any) -> Trace:
+    """Prune a model of 2 layers, or such a mixture of experts, and run what is left of it."""
+    experts = experts or METHODS[name].family == "expert"
     loaded, calibration = calibrated_model("mixtral" if experts else FAMILY[kind])
     method = make(name, **fields)
     assert isinstance(method, StaticMethod)
@@ -141,6 +153,5 @@ def run_static(name: str, kind: str, **fields: Any) -> Trace:
         pixels = torch.stack([sample["pixel_values"][0] for sample in calibration.samples])
         done = run_images(acting, work, pixels, GRID, **named)
     else:
-        texts = Texts(prompt=random_tokens(2, 8, seed=1), following=random_tokens(2, 3, seed=2))
-        done = run_decoder(acting, work, [texts], **named)
+        done = run_decoder(acting, work, [prompts(kind, loaded)], **named)
     return replace(done, method=method).trace({"x": 1.0})  # type: ignore[no-any-return]

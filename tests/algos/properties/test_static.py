@@ -13,7 +13,13 @@ from algos.static.apply import pruned_copy
 from algos.static.base import Pruning, StaticMethod
 from algos.static.facts import StaticFacts, trace_facts
 from algos.static.run import prune, pruned
-from tests.algos.properties.runs import FAMILY, calibrated_model, fresh_calibrated, make
+from tests.algos.properties.runs import (
+    FAMILY,
+    calibrated_model,
+    fresh_calibrated,
+    make,
+    run_static,
+)
 from workloads.errors import InputError
 
 NAMES = [name for name, kind in METHODS.items() if issubclass(kind, StaticMethod)]
@@ -95,6 +101,23 @@ def test_the_budget_is_kept_and_the_dense_model_too(name: str, family: str, rati
     with torch.no_grad():
         output = calibration.read(pruned_copy(loaded.model, pruning)(**calibration.samples[0]))
     assert output.isfinite().all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_mixture_is_pruned_or_refused(name: str) -> None:
+    if METHODS[name].family == "structured":
+        with pytest.raises(InputError, match=r"^layer 0 must have one feed-forward .* not 4"):
+            run_static(name, "text", experts=True)
+        return
+    trace = run_static(name, "text", experts=True)
+    skips = trace.array("tokens", "ffn_skipped")
+    routed = trace.array("matmul", "expert") >= 0
+    skipped = trace.array("matmul", "skipped")[routed]
+    layers = trace.array("matmul", "layer")[routed]
+    for layer in (0, 1):
+        gone = bool(skips[trace.array("tokens", "layer") == layer].all())
+        assert (layers == layer).any()  # what is skipped is in the trace, as such
+        assert not gone or skipped[layers == layer].all()
 
 
 @pytest.mark.parametrize("name", NAMES)
