@@ -155,12 +155,12 @@ def test_a_scheduler_without_workers_is_told(tmp_path):
 
 def test_a_scheduler_that_goes_keeps_what_is_done(sweep, space_of, tmp_path, kept, capfd):
     own = Cluster(tmp_path)
-    clocks = {"range": [1e8, 5e9], "count": 50}
+    clocks = {"range": [1e8, 5e9], "count": 24}
     space = space_of({"machine.clock_hz": clocks})
     try:
 
         def progress(what, done, of):
-            if what == "points" and done == 10:
+            if what == "points" and done == 4:
                 own.close()
 
         with pytest.raises(InputError, match=re.escape(GONE)):
@@ -169,8 +169,8 @@ def test_a_scheduler_that_goes_keeps_what_is_done(sweep, space_of, tmp_path, kep
         own.close()
     assert capfd.readouterr().err == ""
     there = len(kept(tmp_path / "sweep"))
-    assert 10 <= there < 50
-    assert sweep(space, resume=True).ran == 50 - there
+    assert 4 <= there < 24
+    assert sweep(space, resume=True).ran == 24 - there
     sweep(space, tmp_path / "whole")
     assert kept(tmp_path / "sweep") == kept(tmp_path / "whole")
 
