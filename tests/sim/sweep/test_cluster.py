@@ -3,6 +3,7 @@
 The cluster is a scheduler and workers in processes of their own, as on a real one.
 """
 
+import logging
 import os
 import re
 import signal
@@ -112,6 +113,14 @@ def test_only_a_few_calls_are_taken_from_the_stream_at_a_time(workers, tmp_path)
             most = max(most, taken - answered + 1)
     assert answered == 100
     assert most <= 2 * AHEAD
+
+
+def test_dask_is_quiet_while_it_is_used_here(workers, tmp_path):
+    logger = logging.getLogger("distributed.client")
+    before = logger.level
+    with Dask(workers.address, tmp_path):
+        assert logger.level == logging.CRITICAL
+    assert logger.level == before < logging.CRITICAL
 
 
 def test_a_folder_that_workers_do_not_see_is_told(workers, tmp_path):

@@ -153,7 +153,7 @@ def test_killed_workers_cost_no_point(tmp_path, traces, kept, points, kills, qui
     drawn = random.Random(points)
     process = command.start("killed")
     for _ in range(kills):
-        # so many later that the call that was lost before has been run again: twice is its own fault
+        # so much later that the call lost before has been run again: dying twice is its own fault
         there = command.count("killed") + 2 * AHEAD + 2
         command.wait_for("killed", there + drawn.randint(0, 8), process)
         time.sleep(drawn.uniform(0.0, 0.03))
