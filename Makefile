@@ -39,9 +39,9 @@ check: $(STAMP)  ## style and types
 bench: $(STAMP)  ## times and memory, beside the bars they must meet
 	$(BIN)/python benchmarks/bench_cli.py
 	$(BIN)/python benchmarks/bench_simulate.py
-	$(BIN)/python benchmarks/bench_sweep.py
 	$(BIN)/python benchmarks/bench_dram.py
 	$(BIN)/python benchmarks/bench_released.py
+	$(BIN)/python benchmarks/bench_sweep.py
 	$(BIN)/python benchmarks/bench_core.py
 	$(BIN)/python benchmarks/bench_accllm.py
 
