@@ -25,6 +25,7 @@ SHAPE = ModelShape(
     intermediate=128,
     source="test",
 )
+DRAWN = "bert-base-384"  # a shape without weights
 
 
 @pytest.fixture
@@ -77,23 +78,23 @@ def test_a_trace_that_is_not_there_is_told(tmp_path):
 
 def test_what_a_method_is_not_told_to_do_decides_a_trace_too():
     maker = ModelTraces()
-    bare = maker.describe(order(workload="bert-base-384", method="spatten"))
+    bare = maker.describe(order(workload=DRAWN, method="spatten"))
     assert bare["parameters"]["token_keep_ratio"] > 0
     ratio = bare["parameters"]["token_keep_ratio"]
-    said = order(workload="bert-base-384", method="spatten", set={"method.token_keep_ratio": ratio})
+    said = order(workload=DRAWN, method="spatten", set={"method.token_keep_ratio": ratio})
     assert maker.describe(said) == bare
-    other = order(workload="bert-base-384", method="spatten", seed=1)
+    other = order(workload=DRAWN, method="spatten", seed=1)
     assert maker.describe(other) != bare
 
 
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [
-        ({"workload": "bert-base-384"}, "method must be given for bert-base-384, there is none"),
-        ({"workload": "bert-base-384", "method": "h2o"}, "needs a real model"),
+        ({"workload": DRAWN}, "method must be given for bert-base-384, there is none"),
+        ({"workload": DRAWN, "method": "h2o"}, "needs a real model"),
         ({"workload": "minilm-sentences", "method": "h2o"}, "to read minilm-sentences"),
         (
-            {"workload": "x", "method": "spatten", "set": {"method.token_keep_ratio": 2}},
+            {"workload": DRAWN, "method": "spatten", "set": {"method.token_keep_ratio": 2}},
             "token_keep_ratio must be less than or equal to 1, not 2",
         ),
     ],
@@ -104,7 +105,7 @@ def test_an_order_that_cannot_be_filled_is_told(fields, sentence):
 
 
 def test_a_shape_is_drawn_at_the_ratios_of_a_method():
-    trace = ModelTraces().make(order(workload="bert-base-384", method="spatten"))
+    trace = ModelTraces().make(order(workload=DRAWN, method="spatten"))
     assert trace.header.method == "spatten"
 
 
