@@ -42,6 +42,7 @@ bench: $(STAMP)  ## times and memory, beside the bars they must meet
 	$(BIN)/python benchmarks/bench_points.py
 	$(BIN)/python benchmarks/bench_dram.py
 	$(BIN)/python benchmarks/bench_released.py
+	$(BIN)/python benchmarks/bench_sweep.py
 	$(BIN)/python benchmarks/bench_core.py
 	$(BIN)/python benchmarks/bench_accllm.py
 	$(BIN)/python benchmarks/bench_search.py

@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
+import math
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +16,8 @@ from sim.sweep.engine import AHEAD, Answer, Call, Stream, answer
 from workloads.errors import InputError
 
 CONNECT_SECONDS = 10
+LOOK_SECONDS = 5  # between two looks at how many workers there are
+GONE = "the Dask scheduler must stay up, it is gone; what was finished is kept, --resume goes on"
 
 
 class Dask:
@@ -31,19 +39,22 @@ class Dask:
             raise InputError(
                 "--dask must have dask.distributed, it is missing: pip install 'prunesim[dse]'"
             ) from None
-        try:
-            make: Any = Client
-            self._client = make(address, timeout=CONNECT_SECONDS, set_as_default=False)
-        except (OSError, ValueError) as error:
-            raise InputError(
-                f"--dask must name a running scheduler, {address} gave no answer in "
-                f"{CONNECT_SECONDS} s ({type(error).__name__})"
-            ) from error
-        try:
+        with ExitStack() as opened:
+            opened.enter_context(_quiet())
+            try:
+                # a client that gets no answer cannot be closed again, so look first
+                with ThreadPoolExecutor(1) as beside:  # for a caller that runs an event loop
+                    beside.submit(asyncio.run, _reach(address)).result()
+                make: Any = Client
+                self._client = make(address, timeout=CONNECT_SECONDS, set_as_default=False)
+            except Exception as error:  # of any kind: whatever else may listen there
+                raise InputError(
+                    f"--dask must name a running scheduler as tcp://HOST:PORT, {address} gave no "
+                    f"answer ({type(error).__name__})"
+                ) from error
+            opened.callback(self._client.close)
             self._check(address, folder.resolve())
-        except BaseException:
-            self._client.close()
-            raise
+            self._opened = opened.pop_all()
 
     def _check(self, address: str, folder: Path) -> None:
         seen = self._client.run(folder.is_dir)
@@ -60,7 +71,7 @@ class Dask:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._client.close()
+        self._opened.close()
 
     def run(self, stream: Stream) -> Iterator[Answer]:
         """Yield one answer a call.
@@ -74,9 +85,10 @@ class Dask:
         waiting: dict[str, Call] = {}
         futures: Any = as_completed
         ended = futures(loop=self._client.loop)
-        room = max(1, sum(self._client.nthreads().values())) * AHEAD
-        more = True
+        more, room, asked = True, 0, -math.inf
         while more or waiting:
+            if time.monotonic() - asked >= LOOK_SECONDS:  # workers come and go
+                room, asked = self._room(), time.monotonic()
             while more and len(waiting) < room:
                 item = next(items, None)
                 if isinstance(item, Answer):
@@ -91,12 +103,48 @@ class Dask:
                 future = next(ended)
                 yield _answer(waiting.pop(future.key), future)
 
+    def _room(self) -> int:
+        """Return how many calls to hold, for the workers there are now."""
+        try:
+            threads: dict[str, int] = self._client.nthreads()
+            return max(1, sum(threads.values())) * AHEAD
+        except Exception as error:  # of any kind: TimeoutError, CommClosedError, TypeError
+            raise InputError(GONE) from error
+
+
+async def _reach(address: str) -> None:
+    """Shake hands with a scheduler.
+
+    Raises:
+        Exception: of any kind, there is none.
+    """
+    from distributed.comm import core
+
+    connect: Any = core.connect
+    async with asyncio.timeout(CONNECT_SECONDS):
+        comm = await connect(address, timeout=CONNECT_SECONDS)
+    comm.abort()
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Dask from telling on stderr what is told in one sentence: lost workers, no scheduler."""
+    loggers = [logging.getLogger(f"distributed.{name}") for name in ("client", "core", "comm")]
+    before = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, before, strict=True):
+            logger.setLevel(level)
+
 
 def _answer(call: Call, future: Any) -> Answer:
     from distributed import KilledWorker
 
     if future.cancelled():
-        raise InputError("the Dask scheduler must stay up, it is gone; --resume goes on")
+        raise InputError(GONE)
     error = future.exception()
     if error is None:
         return Answer(call.tag, *future.result())

@@ -112,6 +112,21 @@ def test_workers_killed_while_they_wait_are_replaced(pool):
     assert results(pool, [Call(i, abs, (i,)) for i in range(9)]) == {i: i for i in range(9)}
 
 
+def test_a_worker_killed_before_it_is_given_more_leaves_its_calls():
+    def stream():
+        yield Call("first", abs, (-1,))  # from here on the worker is quick, and given more
+        yield Call("under way", time.sleep, (0.3,))
+        yield Call("behind", abs, (-2,))
+        (worker,) = set(multiprocessing.active_children()) - before
+        worker.kill()
+        worker.join()
+        yield Call("next", abs, (-3,))
+
+    before = set(multiprocessing.active_children())
+    with Processes(1) as engine:
+        assert results(engine, stream()) == {"first": 1, "under way": None, "behind": 2, "next": 3}
+
+
 def test_a_large_answer_does_not_block(pool):
     calls = [Call(i, eval, ("b'x' * 3_000_000",)) for i in range(10)]
     calls += [Call(f"in {i}", len, (b"y" * 1_000_000,)) for i in range(10)]

@@ -1,8 +1,10 @@
 """Sweeps over a real trace: what runs, what is kept, what goes on."""
 
+import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from sim.sweep.evaluate import details, evaluate, not_a_number
 from sim.sweep.point import point_of
 from sim.sweep.store import Store
 from workloads.errors import InputError
-from workloads.trace import read_trace
+from workloads.trace import read_trace, write_trace
 
 LANES = "machine.value_topk.lanes"
 
@@ -329,15 +331,16 @@ def test_a_full_disk_is_one_sentence_and_nothing_is_lost(tmp_path, traces, sweep
 
 
 def test_a_disk_that_fills_while_a_trace_is_written_leaves_no_half_trace(tmp_path, traces, kept):
-    largest = max(path.stat().st_size for path in Path(traces[0]).iterdir())
-    (tmp_path / "a").mkdir()
-    with Store(tmp_path / "a"):
-        pass  # the store has its room already
-    code, told = on_small_disk(tmp_path / "a", traces[0], largest - 1000)
+    trace = read_trace(Path(traces[0]))
+    long = replace(trace.header, parameters={"note": "x" * 400_000})
+    write_trace(replace(trace, header=long), tmp_path / "long.trace")
+    code, told = on_small_disk(tmp_path / "a", str(tmp_path / "long.trace"), 300_000)
     assert code == 1
-    assert "\n" not in told
-    assert "must be writable: " in told
+    assert re.fullmatch(
+        r".*/a/traces/\w+.trace must be writable: File too large; what was .* goes on", told
+    )
     assert not list((tmp_path / "a" / "traces").glob("*.trace"))
-    assert on_small_disk(tmp_path / "a", traces[0], 10**9) == (0, "40")
+    assert kept(tmp_path / "a") == []
+    assert on_small_disk(tmp_path / "a", str(tmp_path / "long.trace"), 10**9) == (0, "40")
     assert len(list((tmp_path / "a" / "traces").iterdir())) == 1
     assert len(kept(tmp_path / "a")) == 40
