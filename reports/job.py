@@ -157,7 +157,7 @@ def _basics(status: str, phases: Phases) -> dict[str, Any]:
         "status": status,
         "command": ["prunesim", *sys.argv[1:]],
         "platform": run_folder.describe_platform(),
-        "versions": run_folder.library_versions(),
+        "versions": run_folder.package_versions(),
         "phases_s": phases.seconds | {"total": phases.total_seconds},
         "peak_memory_bytes": run_folder.peak_memory_bytes(),
     }

@@ -88,7 +88,7 @@ def processor() -> str:
     return names[0] if names else platform.processor() or "unknown"
 
 
-def library_versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
     """Return the versions of the libraries that make the numbers."""
     found = {}
     for name in _LIBRARIES:

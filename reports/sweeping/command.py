@@ -69,10 +69,10 @@ def run_sweep(
 
 def _made(jobs: int | None, dask: str | None) -> dict[str, Any]:
     """Return where the points were run last, for the report."""
-    from reports.run_folder import cores, describe_platform, library_versions
+    from reports.run_folder import cores, describe_platform, package_versions
 
     workers = f"workers of {dask}" if dask else f"{jobs or cores()} processes"
-    return {"run by": workers, **describe_platform(), **library_versions()}
+    return {"run by": workers, **describe_platform(), **package_versions()}
 
 
 def command(

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from sim.sweep.pareto import front
+
 Array = np.ndarray[Any, Any]
-_BLOCK = 512  # points compared at once: bounds the memory
 
 
 def costs(rows: pd.DataFrame, objectives: Mapping[str, str]) -> Array:
@@ -24,19 +25,7 @@ def on_front(values: Array) -> Array:
     Args:
         values: (points, objectives), less is better; a point with NaN is never on the front.
     """
-    mask = np.zeros(len(values), bool)
-    known = np.flatnonzero(~np.isnan(values).any(axis=1))
-    # a point can only be dominated by one before it in lexical order
-    order = known[np.lexsort(values[known].T[::-1])]
-    kept = np.empty((0, values.shape[1]))
-    for start in range(0, len(order), _BLOCK):
-        block = order[start : start + _BLOCK]
-        own = values[block]
-        block, own = (part[~dominated(own, kept)] for part in (block, own))
-        free = ~dominated(own, own)
-        mask[block[free]] = True
-        kept = np.concatenate([kept, own[free]])
-    return mask
+    return front(values, ["min"] * values.shape[1])
 
 
 def dominated(values: Array, others: Array) -> Array:

@@ -178,8 +178,8 @@ class Store:
 
     def detail(self, key: str) -> dict[str, Any] | None:
         """Return the long tables of a point; None: it has none."""
-        found = self._db.execute("select detail from points where key = ?", (key,)).fetchone()
-        return None if found is None or found[0] is None else json.loads(zlib.decompress(found[0]))
+        found = self._all("select detail from points where key = ?", key)
+        return json.loads(zlib.decompress(found[0][0])) if found and found[0][0] else None
 
     def points(self, *, details: bool = False) -> Iterator[Stored]:
         """Yield the points of the space in order; `details`: with their long tables."""
