@@ -10,7 +10,7 @@ Found: 2-bit weights and a 4-bit cache give 160 token/s up to 1,024 keys and 156
 any context; 4-bit weights 112, 8-bit 70. A 16-bit cache halves the first to 72 from 2,048 keys on:
 8 pseudo-channels for the cache are the limit then, not the weights. All 32,768 keys fit only if
 all 32 pseudo-channels hold both (`weight_channels` = 32), at 66 token/s. 109 of 504 points do not
-fit the card. About 30 s of CPU time.
+fit the card. 13 s on 2 cores.
 
     python examples/accllm_bits_context.py --out runs/accllm-bits-context
 

@@ -8,7 +8,7 @@ Found: snapkv keeps a tenth of the prompt for 0.006 nats a byte (1.013 against 1
 random tokens cost 1.83. That tenth makes spatten-eighth 4.97 times faster and spatten, which has 8
 times its bandwidth, 1.92 times. dense, a3 and mnnfast fetch every key and gain nothing from any
 method; accllm-u280 can leave out what a window drops, so only streaming-llm helps there: 1.26 times
-at a quarter, for 0.001 nats. 102 points, about 2 minutes of CPU time, most of it for 17 traces.
+at a quarter, for 0.001 nats. 102 points, 60 s on 2 cores, most of it for 17 traces.
 
     python examples/kv_budget_machines.py --out runs/kv-budget-machines
 

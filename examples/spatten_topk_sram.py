@@ -11,7 +11,7 @@ knee is where the paper has it, but softer; with the exact ratios of the authors
 more, it is 1.09 from 16 to 32 (`prunesim reproduce spatten`). At 16 comparators half the SRAM is
 1.25 times slower and more is at most 1.01 times faster, as the paper says; with 64 comparators half
 as much again would still give 1.10. Comparators take little area here (8.01 to 8.31 mm2 from 16 to
-64), so delay x area is least at 64. 35 points, about 60 s of CPU time.
+64), so delay x area is least at 64. 35 points, 29 s on 2 cores.
 
     python examples/spatten_topk_sram.py --out runs/spatten-topk-sram
 
