@@ -54,5 +54,5 @@ clean:  ## caches and build products; the environment and runs stay
 $(STAMP): pyproject.toml
 	@test -n "$(PYTHON)" || { echo "prunesim needs Python 3.11 or newer" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,models,rtl,dse]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,models,rtl,dse,gpu]'
 	touch $@

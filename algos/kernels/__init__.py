@@ -1,0 +1,33 @@
+"""GPU and CPU kernels of the sparsity that the methods make, with naive twins.
+
+Nothing here imports torch or Triton before a kernel runs.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from workloads.config import unknown_name
+from workloads.errors import InputError
+
+if TYPE_CHECKING:
+    from algos.kernels.base import Kernel
+
+KERNELS: dict[str, str] = {
+    "dense-prefill": "algos.kernels.dense_prefill.kernel:DensePrefill",
+}
+"""The only list of GPU kernels: name -> module and class. Controls come first."""
+
+
+def make_kernel(name: str) -> Kernel:
+    """Return a kernel by name.
+
+    Raises:
+        InputError: an unknown name, with the nearest valid one.
+    """
+    if name not in KERNELS:
+        raise InputError(unknown_name("kernel", name, KERNELS))
+    module, _, attribute = KERNELS[name].partition(":")
+    kernel: Kernel = getattr(import_module(module), attribute)()
+    return kernel

@@ -1,0 +1,1 @@
+"""Dense attention of a whole prompt."""
