@@ -3,53 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field
-
-from algos.kernels.base import Count, Kernel, KernelShape, Program, Promise, Tensors, Value
+from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.dense_prefill.shape import Prefill
+from algos.kernels.dense_prefill.tiles import attention_operations, key_tiles, tiles
 from algos.kernels.draw import Draw
-from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-DIMS = (16, 32, 64, 128)
-
-
-class Prefill(KernelShape):
-    """Size of an attention over a prompt."""
-
-    batch: int = Field(1, ge=1)
-    heads: int = Field(12, ge=1)
-    kv_heads: int = Field(12, ge=1)
-    queries: int = Field(384, ge=1, le=131_072)
-    keys: int = Field(384, ge=1, le=131_072)
-    dim: int = 64
-    causal: bool = False
-
-    def model_post_init(self, context: Any) -> None:
-        if self.dim not in DIMS:
-            raise InputError(f"prefill dim must be one of {DIMS}, not {self.dim}")
-        if self.heads % self.kv_heads:
-            raise InputError(
-                f"prefill heads must be a multiple of kv_heads, {self.heads} is not of "
-                f"{self.kv_heads}"
-            )
-        if self.causal and self.queries > self.keys:
-            raise InputError(
-                f"prefill queries must be at most keys ({self.keys}) if causal, not {self.queries}"
-            )
-        if self.batch * self.heads > 65_535:  # grid dimension y
-            raise InputError(
-                f"prefill batch x heads must be at most 65535, not {self.batch * self.heads}"
-            )
-
-
-def tiles(shape: Prefill, target: str) -> tuple[int, int, int, int]:
-    """Return queries and keys of a tile, warps, and stages."""
-    block_m = 128 if shape.queries > 64 else max(16, 1 << (shape.queries - 1).bit_length())
-    return block_m, 64 if target == "sm_90" else 32, 8 if block_m == 128 else 4, 3
 
 
 class DensePrefill(Kernel):
@@ -65,8 +27,12 @@ class DensePrefill(Kernel):
         )
     }
     tests: ClassVar = {
-        "plain": Prefill(batch=1, heads=2, kv_heads=2, queries=40, keys=40, dim=32),
-        "causal": Prefill(heads=2, kv_heads=1, queries=48, keys=80, dim=16, causal=True),
+        "plain": Prefill(heads=2, kv_heads=2, queries=70, keys=256, dim=32),
+        "ragged": Prefill(batch=2, heads=2, kv_heads=1, queries=70, keys=301, dim=16),
+        "causal": Prefill(heads=2, kv_heads=1, queries=130, keys=300, dim=64, causal=True),
+        "causal-square": Prefill(heads=1, kv_heads=1, queries=256, keys=256, dim=128, causal=True),
+        "short": Prefill(heads=1, kv_heads=1, queries=17, keys=90, dim=16, causal=True),
+        "one-key": Prefill(heads=2, kv_heads=1, queries=3, keys=1, dim=16),
     }
     papers: ClassVar = {
         "bert-base-384": Prefill(heads=12, kv_heads=12, queries=384, keys=384, dim=64),
@@ -102,18 +68,11 @@ class DensePrefill(Kernel):
         }
 
     def programs(self, shape: Prefill, target: str) -> list[Program]:
-        block_m, block_n, warps, stages = tiles(shape, target)
-        rows, columns = -(-shape.queries // block_m), -(-shape.keys // block_n)
-        seen = columns * rows  # tiles of scores a head
-        if shape.causal:
-            behind = shape.keys - shape.queries
-            ends = (min(shape.keys, behind + (tile + 1) * block_m) for tile in range(rows))
-            lengths = [-(-end // block_n) for end in ends]
-            seen, columns = sum(lengths), max(lengths)
         heads = shape.batch * shape.heads
-        scores = heads * seen * block_m * block_n
-        step_bytes = 2 * block_n * shape.dim * 2  # a tile of K and of V
-        q_bytes = heads * rows * block_m * shape.dim * 2
+        cut = tiles(heads, shape.queries, shape.dim, target)
+        columns = key_tiles(shape.queries, shape.keys, shape.causal, cut)
+        steps = heads * sum(columns)
+        read = heads * sum(min(shape.keys, tile * cut.keys) for tile in columns)  # rows of K, of V
         return [
             Program(
                 function="dense_prefill",
@@ -131,33 +90,26 @@ class DensePrefill(Kernel):
                     "KV_HEADS": shape.kv_heads,
                     "DIM": shape.dim,
                     "CAUSAL": shape.causal,
-                    "BLOCK_M": block_m,
-                    "BLOCK_N": block_n,
+                    "RAGGED": shape.keys % cut.keys > 0,
+                    "BLOCK_M": cut.queries,
+                    "BLOCK_N": cut.keys,
                 },
-                grid=(rows, heads, 1),
-                warps=warps,
-                stages=stages,
-                dram_bytes=self.count(shape).dram_bytes,
-                l2_bytes=heads * seen * step_bytes + 2 * q_bytes,
-                operations={
-                    "tensor_fp16": 4.0 * scores * shape.dim,
-                    "special": float(scores),
-                    "fp32": 6.0 * scores,  # scale, maximum, difference, sum and its rescaling
-                },
-                steps=columns,
-                inflight_bytes=(stages - 1) * step_bytes,
-                longest=columns * rows / seen,
+                grid=(len(columns), heads, 1),
+                warps=cut.warps,
+                stages=cut.stages,
+                divisible=tuple(
+                    name for name in ("queries", "keys") if getattr(shape, name) % 16 == 0
+                ),
+                dram_bytes=shape.count.dram_bytes,
+                l2_bytes=2 * shape.dim * (2 * heads * shape.queries + 2 * read),
+                operations=attention_operations(
+                    steps * cut.queries * cut.keys, steps, cut.queries, shape.dim
+                ),
+                steps=max(columns),
+                inflight_bytes=(cut.stages - 1) * 2 * cut.keys * shape.dim * 2,
+                longest=max(columns) * len(columns) / sum(columns),
             )
         ]
 
     def count(self, shape: Prefill) -> Count:
-        seen = shape.queries * shape.keys
-        if shape.causal:
-            seen -= shape.queries * (shape.queries - 1) // 2
-        return Count(
-            flops=4.0 * shape.batch * shape.heads * seen * shape.dim,
-            dram_bytes=2
-            * shape.batch
-            * shape.dim
-            * (2 * shape.heads * shape.queries + 2 * shape.kv_heads * shape.keys),
-        )
+        return shape.count

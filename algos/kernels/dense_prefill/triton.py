@@ -1,35 +1,52 @@
 """Dense attention with online softmax, a tile of queries a program.
 
-Dao, FlashAttention-2, arXiv:2307.08691, algorithm 1.
+Dao, FlashAttention-2, arXiv:2307.08691, algorithm 1. Scores are scaled inside the exponential, one
+multiply-add a score, and results are divided once at the end.
 """
 
 import triton
 import triton.language as tl
+
+NOTHING = tl.constexpr(-1e30)
+"""Largest score before any is seen: finite, so that a tile whose keys are all masked adds nothing;
+far below the scores of half precision, whose products are above -6e11."""
+
+
+@triton.jit
+def attend(scores, v, scale_log2, largest, total, mixed):
+    """Return largest score, sum of exponentials and their mix of V with one more tile.
+
+    Scores (M, N) are not scaled yet, -inf where masked; v is (N, DIM). The scale is positive and
+    holds log2(e), for exp2.
+    """
+    top = tl.maximum(largest, tl.max(scores, 1))
+    p = tl.exp2(scores * scale_log2 - (top * scale_log2)[:, None])
+    old = tl.exp2((largest - top) * scale_log2)
+    total = total * old + tl.sum(p, 1)
+    mixed = tl.dot(p.to(v.dtype), v, mixed * old[:, None])
+    return top, total, mixed
 
 
 @triton.jit
 def dense_prefill(
     query, key, value, output, scale_log2, queries, keys,
     HEADS: tl.constexpr, KV_HEADS: tl.constexpr, DIM: tl.constexpr, CAUSAL: tl.constexpr,
-    BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    RAGGED: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
 ):  # fmt: skip
-    """Write (batch x heads, queries, DIM); the scale holds log2(e), for exp2."""
+    """Write (batch x heads, queries, DIM). RAGGED: the last tile of keys is not full."""
     tile = tl.program_id(0)
     if CAUSAL:  # the longest rows first
         tile = tl.num_programs(0) - 1 - tile
     row = tl.program_id(1).to(tl.int64)
-    batch, head = row // HEADS, row % HEADS
-    kv_row = batch * KV_HEADS + head // (HEADS // KV_HEADS)
+    kv_row = row // HEADS * KV_HEADS + row % HEADS // (HEADS // KV_HEADS)
     m = tile * BLOCK_M + tl.arange(0, BLOCK_M)
     d = tl.arange(0, DIM)
     n = tl.arange(0, BLOCK_N)
-    q = tl.load(
-        query + (row * queries + m[:, None]) * DIM + d[None, :],
-        mask=m[:, None] < queries, other=0.0,
-    )  # fmt: skip
+    rows_at = (row * queries + m[:, None]) * DIM + d[None, :]
+    q = tl.load(query + rows_at, mask=m[:, None] < queries, other=0.0)
     keys_at = key + kv_row * keys * DIM + d[:, None]
     values_at = value + kv_row * keys * DIM + d[None, :]
-    largest = tl.full([BLOCK_M], float("-inf"), tl.float32)
+    largest = tl.full([BLOCK_M], NOTHING, tl.float32)
     total = tl.zeros([BLOCK_M], tl.float32)
     mixed = tl.zeros([BLOCK_M, DIM], tl.float32)
     behind = keys - queries  # keys before the first query
@@ -41,31 +58,20 @@ def dense_prefill(
     for start in range(0, whole, BLOCK_N):
         at = start + n
         k = tl.load(keys_at + at[None, :] * DIM)
-        scores = tl.dot(q, k) * scale_log2
-        top = tl.maximum(largest, tl.max(scores, 1))
-        p = tl.exp2(scores - top[:, None])
-        old = tl.exp2(largest - top)
-        total = total * old + tl.sum(p, 1)
         v = tl.load(values_at + at[:, None] * DIM)
-        mixed = tl.dot(p.to(v.dtype), v, mixed * old[:, None])
-        largest = top
-    for start in range(whole, end, BLOCK_N):
+        largest, total, mixed = attend(tl.dot(q, k), v, scale_log2, largest, total, mixed)
+    for start in range(whole, end if CAUSAL or RAGGED else whole, BLOCK_N):
         at = start + n
-        k = tl.load(keys_at + at[None, :] * DIM, mask=at[None, :] < keys, other=0.0)
-        scores = tl.dot(q, k) * scale_log2
+        if RAGGED:
+            k = tl.load(keys_at + at[None, :] * DIM, mask=at[None, :] < keys, other=0.0)
+            v = tl.load(values_at + at[:, None] * DIM, mask=at[:, None] < keys, other=0.0)
+        else:
+            k = tl.load(keys_at + at[None, :] * DIM)
+            v = tl.load(values_at + at[:, None] * DIM)
         seen = at[None, :] < keys
-        if CAUSAL:
-            seen = seen & (at[None, :] <= behind + m[:, None])
-        scores = tl.where(seen, scores, float("-inf"))
-        top = tl.maximum(largest, tl.max(scores, 1))
-        p = tl.exp2(scores - top[:, None])
-        old = tl.exp2(largest - top)
-        total = total * old + tl.sum(p, 1)
-        v = tl.load(values_at + at[:, None] * DIM, mask=at[:, None] < keys, other=0.0)
-        mixed = tl.dot(p.to(v.dtype), v, mixed * old[:, None])
-        largest = top
-    tl.store(
-        output + (row * queries + m[:, None]) * DIM + d[None, :],
-        (mixed / total[:, None]).to(output.dtype.element_ty),
-        mask=m[:, None] < queries,
-    )
+        if CAUSAL:  # rows behind the last query are not written
+            seen = at[None, :] <= tl.minimum(behind + m, keys - 1)[:, None]
+        scores = tl.where(seen, tl.dot(q, k), float("-inf"))
+        largest, total, mixed = attend(scores, v, scale_log2, largest, total, mixed)
+    results = (mixed * (1.0 / total)[:, None]).to(output.dtype.element_ty)
+    tl.store(output + rows_at, results, mask=m[:, None] < queries)
