@@ -28,7 +28,7 @@ class Program:
     """One compiled function and how it is launched for a shape."""
 
     function: str
-    """name in the kernel's `triton.py` or `.cu` file"""
+    """name in the kernel's `triton.py` or `kernel.cu`"""
     arguments: Mapping[str, str]
     """run-time arguments in order: name -> "*fp16", "*i8", "*i32", "*fp32", "i32", "fp32" ..."""
     constants: Mapping[str, Value]
@@ -42,6 +42,8 @@ class Program:
     divisible: tuple[str, ...] = ()
     """integer arguments that are multiples of 16; pointers always are"""
     language: Literal["triton", "cuda"] = "triton"
+    shared_bytes: int = 0
+    """dynamic shared memory of a block (CUDA C++)"""
     dram_bytes: int = 0
     l2_bytes: int = 0
     operations: Mapping[str, float] = field(default_factory=dict)
@@ -143,6 +145,10 @@ class Kernel(ABC):
     @abstractmethod
     def count(self, shape: Any) -> Count:
         """Return the operations and bytes that a shape needs."""
+
+    def by_library(self, shape: Any, inputs: Tensors, buffers: Tensors) -> None:
+        """Compute the results by a library that torch calls, in place of programs: controls."""
+        raise NotImplementedError(f"{self.name} has neither programs nor a library")
 
     def at_sparsity(self, shape: Any, share: float) -> Any:
         """Return the shape with another share left out, 0 to below 1: nearest that there is."""

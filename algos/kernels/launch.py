@@ -28,7 +28,10 @@ def run(kernel: Kernel, shape: Any, inputs: Tensors) -> dict[str, Tensor]:
 def launch(kernel: Kernel, shape: Any, inputs: Tensors, buffers: Tensors) -> None:
     """Launch the programs of a kernel, one after another; results are in `buffers`."""
     known = {**inputs, **buffers, **kernel.scalars(shape)}
-    for program in kernel.programs(shape, target_here()):
+    programs = kernel.programs(shape, target_here())
+    if not programs:
+        kernel.by_library(shape, inputs, buffers)
+    for program in programs:
         values = [known[name] for name in program.arguments]
         if program.language == "cuda":
             from algos.kernels import cuda
