@@ -77,6 +77,7 @@ def entries(what: str) -> list[dict[str, Any]]:
         "machines": _machines,
         "workloads": _workloads,
         "blocks": _blocks,
+        "kernels": _kernels,
     }
     if what not in kinds:
         raise InputError(unknown_name("list", what, kinds))
@@ -142,6 +143,12 @@ def _blocks() -> list[dict[str, Any]]:
     from reports.blocks import block_entries
 
     return block_entries()
+
+
+def _kernels() -> list[dict[str, Any]]:
+    from reports.gpu.listing import kernel_entries
+
+    return kernel_entries()
 
 
 def _workloads() -> list[dict[str, Any]]:

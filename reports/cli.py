@@ -10,7 +10,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
-from reports.cli_rtl import add_commands
+from reports import cli_kernels, cli_rtl
 from reports.errors import Interrupted
 from workloads.errors import InputError
 
@@ -396,7 +396,9 @@ def attention(
 
 @command
 def list_(
-    what: Annotated[str, typer.Argument(metavar="methods|systems|machines|workloads|blocks")],
+    what: Annotated[
+        str, typer.Argument(metavar="methods|systems|machines|workloads|blocks|kernels")
+    ],
     json: Json = False,
     readme: Annotated[
         Path | None,
@@ -422,7 +424,8 @@ def list_(
         print_table(listing(what, found, shown_width()))
 
 
-app.add_typer(add_commands(told), name="rtl")
+app.add_typer(cli_rtl.add_commands(told), name="rtl")
+app.add_typer(cli_kernels.add_commands(told), name="kernels")
 
 
 def main(arguments: Any = None) -> None:

@@ -25,6 +25,11 @@ def listing(what: str, entries: list[Entry], width: int) -> TextTable:
         from reports.blocks import COLUMNS, NUMERIC, table_rows
 
         return TextTable([*COLUMNS], table_rows(entries), [*NUMERIC])
+    if what == "kernels":
+        from reports.gpu.listing import COLUMNS as KERNEL_COLUMNS
+        from reports.gpu.listing import table_rows as kernel_rows
+
+        return _table([*KERNEL_COLUMNS], kernel_rows(entries))
     return _table(["name", "description"], [[e["name"], e["description"]] for e in entries])
 
 

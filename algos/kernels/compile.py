@@ -9,6 +9,7 @@ import re
 import subprocess
 import tempfile
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ from algos.kernels.base import Kernel, Program
 from algos.kernels.launch import triton_function
 from workloads.errors import InputError
 from workloads.gpu_launch import TARGETS
+
+
+class MissingCompiler(InputError):
+    """A compiler that is not installed: nothing can be said of the code."""
 
 
 @dataclass(frozen=True)
@@ -35,8 +40,8 @@ def compile_program(kernel: Kernel, program: Program, target: str) -> Compiled:
     """Compile one function for a target of `workloads.gpu_launch.TARGETS`.
 
     Raises:
-        InputError: an unknown target, a missing compiler, Triton in interpreter mode, or code
-            that does not compile.
+        MissingCompiler: Triton or nvcc is not installed.
+        InputError: an unknown target, or Triton in interpreter mode.
     """
     if target not in TARGETS:
         raise InputError(f"target must be one of {', '.join(TARGETS)}, not {target!r}")
@@ -49,6 +54,10 @@ def compile_program(kernel: Kernel, program: Program, target: str) -> Compiled:
 
 
 def _compile_triton(kernel: Kernel, program: Program, capability: int) -> Compiled:
+    if find_spec("triton") is None:
+        raise MissingCompiler(
+            f"kernel {kernel.name} must have Triton, it is missing: pip install 'prunesim[gpu]'"
+        )
     function = triton_function(kernel, program)
     import triton
     from triton.backends.compiler import GPUTarget

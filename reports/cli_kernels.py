@@ -1,0 +1,49 @@
+"""The commands of `prunesim kernels`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+
+kernels = typer.Typer(no_args_is_help=True, help="Compile GPU kernels and read their resources.")
+
+
+def add_commands(told: Callable[[Callable[..., Any]], Callable[..., Any]]) -> typer.Typer:
+    """Return the commands; `told` turns a user's mistake into one sentence."""
+    for function in (inspect, record):
+        kernels.command()(told(function))
+    return kernels
+
+
+def inspect(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[NAME]...", help="`prunesim list kernels`.")
+    ] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every kernel.")] = False,
+    target: Annotated[
+        str | None, typer.Option(metavar="sm_80|sm_90", help="Default: both.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON value and nothing else.")
+    ] = False,
+) -> None:
+    """Compile kernels at the papers' shapes, without a GPU; fail where a promise is broken."""
+    from reports.gpu.inspecting import run_inspection, show_inspection
+
+    rows = run_inspection(names or [], all_, target, visible=not json)
+    if not show_inspection(rows, as_json=json):
+        raise typer.Exit(1)
+
+
+def record() -> None:
+    """Compile what has changed and record the resources that reports and the cost model read."""
+    import os
+
+    from reports.console import print_line
+    from reports.gpu.record import RECORD, renew
+
+    for name in renew(os.cpu_count() or 1, visible=True):
+        print_line(f"{name}: recorded")
+    print_line(f"record: {RECORD}")
