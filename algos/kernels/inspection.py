@@ -205,8 +205,8 @@ def inspect_apart(items: Sequence[Item], jobs: int) -> Iterator[Row]:
         try:
             for item, future in zip(items, futures, strict=True):
                 yield _result(item, future)
-        finally:  # whoever stops asking does not wait for the rest
-            pool.shutdown(wait=False, cancel_futures=True)
+        finally:  # whoever stops asking waits for what is being compiled, not for the rest
+            pool.shutdown(cancel_futures=True)
 
 
 def _result(item: Item, future: Future[Row]) -> Row:
