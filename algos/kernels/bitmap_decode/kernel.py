@@ -7,11 +7,20 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pydantic import Field
 
 from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
-from algos.kernels.decode.shape import Decode, SharedDecode, cut, merge, power, scale_log2
+from algos.kernels.decode.shape import (
+    MOST_PARTS,
+    SharedDecode,
+    buffers,
+    cut,
+    merge,
+    partial_bytes,
+    power,
+    scale_log2,
+)
+from algos.kernels.dense_decode.kernel import DenseShape
 from algos.kernels.draw import Draw
 from algos.kernels.launch import target_here
 from workloads.errors import InputError
-from workloads.gpu_launch import TARGETS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -111,15 +120,7 @@ class BitmapDecode(Kernel):
         return {"output": decode(inputs)}
 
     def buffers(self, shape: BitmapShape, inputs: Tensors) -> dict[str, Tensor]:
-        import torch
-
-        device, parts = inputs["query"].device, max(_parts(shape, t)[0] for t in TARGETS) + 1
-        wide = torch.float32
-        return {
-            "partial": torch.empty((shape.rows, parts, shape.dim), dtype=wide, device=device),
-            "lse": torch.empty((shape.rows, parts), dtype=wide, device=device),
-            "output": torch.empty_like(inputs["query"]),
-        }
+        return buffers(shape, _parts(shape, target_here())[0] + 1, inputs["query"].device)
 
     def scalars(self, shape: BitmapShape) -> dict[str, Value]:
         parts, length = _parts(shape, target_here())
@@ -138,7 +139,7 @@ class BitmapDecode(Kernel):
         read = shape.kv_rows * (2 * shape.keys * shape.row_bytes + window)
         padded = -(-shape.keys // block_n) * block_n
         elements = 2.0 * shape.kv_rows * padded * shape.dim
-        partial = 4 * shape.rows * (parts + 1) * (shape.dim + 1)
+        partial = partial_bytes(shape, parts + 1)
         query = 2 * shape.rows * shape.dim
         decode = Program(
             function="bitmap_decode",
@@ -178,8 +179,8 @@ class BitmapDecode(Kernel):
     def at_sparsity(self, shape: BitmapShape, share: float) -> BitmapShape:
         return shape.override({"kept": max(1, round((1 - share) * shape.dim))})
 
-    def dense_shape(self, shape: BitmapShape) -> Decode:
-        return Decode(
+    def dense_shape(self, shape: BitmapShape) -> DenseShape:
+        return DenseShape(
             batch=shape.batch,
             heads=shape.heads,
             kv_heads=shape.kv_heads,
@@ -195,7 +196,8 @@ def _rows(shape: BitmapShape) -> int:
 
 def _parts(shape: BitmapShape, target: str) -> tuple[int, int]:
     """Return parts of the packed keys, one block beside them is the window's, and their length."""
-    return cut(shape.kv_rows, shape.keys, _rows(shape), target, shape.parts)
+    most = shape.parts or MOST_PARTS - 1
+    return cut(shape.kv_rows, shape.keys, _rows(shape), target, most, RESIDENT)
 
 
 def _packed(draw: Draw, size: tuple[int, ...], kept: int) -> tuple[Tensor, Tensor]:
