@@ -131,3 +131,18 @@ def test_counts_by_hand() -> None:
     assert second.inflight_bytes == 8_192 * 4
     (small,) = KERNEL.programs(Topk(rows=600, keys=384, k=192), "sm_80")
     assert (small.function, small.grid, small.warps) == ("topk_small", (150, 1, 1), 4)
+
+
+def test_a_threshold_that_is_a_key() -> None:
+    scores = torch.where(torch.arange(64)[None] % 3 == 0, 0.0, -1.0)
+    check(scores, k=22)  # all zeros, whose key is a power of two
+
+
+def test_warps_behind_the_last_row_write_nothing() -> None:
+    shape = Topk(rows=513, keys=9, k=2)
+    (program,) = KERNEL.programs(shape, "sm_90")
+    assert program.grid[0] * program.warps == 516
+    scores, output = torch.randn(516, 9), torch.full((516, 2), -1, dtype=torch.int32)
+    emulate(KERNEL, program, [scores, output, 513, 9, 2])
+    assert torch.equal(output[:513], topk(scores[:513], 2))
+    assert (output[513:] == -1).all()
