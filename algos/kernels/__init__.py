@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 KERNELS: dict[str, str] = {
     "dense-prefill": "algos.kernels.dense_prefill.kernel:DensePrefill",
+    "dense-decode": "algos.kernels.dense_decode.kernel:DenseDecode",
+    "bitmap-decode": "algos.kernels.bitmap_decode.kernel:BitmapDecode",
+    "topk-select": "algos.kernels.topk_select.kernel:TopkSelect",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 

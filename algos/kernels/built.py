@@ -28,7 +28,8 @@ def definitions(program: Program) -> list[str]:
 
     A file with several functions compiles only the one named by `FUNCTION_name`.
     """
-    values = {f"FUNCTION_{program.function}": 1, **program.constants, "WARPS": program.warps}
+    values: dict[str, object] = {f"FUNCTION_{program.function}": 1, **program.constants}
+    values |= {"WARPS": program.warps, "SHARED_BYTES": program.shared_bytes}
     return [f"-I{HERE}", *(f"-D{name}={_literal(value)}" for name, value in values.items())]
 
 

@@ -64,7 +64,7 @@ def test_resources_are_what_ptxas_tells(
     assert found.ptx == ".target\n"
     told = calls.read_text()
     assert "-arch=sm_80" in told
-    assert "-DFUNCTION_probe_scaled=1 -DBIAS=0.5f -DWARPS=1" in told
+    assert "-DFUNCTION_probe_scaled=1 -DBIAS=0.5f -DWARPS=1 -DSHARED_BYTES=1000" in told
 
 
 def test_a_kernel_is_compiled_once_for_each_constant_and_target(
@@ -111,7 +111,8 @@ def test_a_missing_nvcc_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 
 def test_constants_become_definitions(program: Make) -> None:
     made = program("f", "", constants={"FLAG": True, "SIZE": 64, "SCALE": 0.25}, warps=4)
-    wanted = ["-DFUNCTION_f=1", "-DFLAG=1", "-DSIZE=64", "-DSCALE=0.25f", "-DWARPS=4"]
+    wanted = ["-DFUNCTION_f=1", "-DFLAG=1", "-DSIZE=64", "-DSCALE=0.25f"]
+    wanted += ["-DWARPS=4", "-DSHARED_BYTES=0"]
     assert definitions(made)[1:] == wanted
 
 

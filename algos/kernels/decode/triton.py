@@ -1,0 +1,73 @@
+"""Device functions of single-query attention: online softmax in vector code, and the merge.
+
+A tile of keys is (1, REPEAT, ROWS, channels): ROWS lines of threads side by side, each of which
+takes REPEAT keys one after the other. Each line has its own running maximum and sum, so the loop
+needs no exchange between warps; `finish` brings the lines together. Heads that share K and V are
+the first axis of scores, (GROUP, REPEAT, ROWS), in units of log2.
+"""
+
+import triton
+import triton.language as tl
+
+FLOOR = tl.constexpr(-1e30)  # finite, so that a line without keys gives no infinity - infinity
+
+
+@triton.jit
+def empty(GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr):
+    """Return maximum, sum and mixed values of no key."""
+    top = tl.full([GROUP, ROWS], FLOOR, tl.float32)
+    total = tl.zeros([GROUP, ROWS], tl.float32)
+    return top, total, tl.zeros([GROUP, ROWS, DIM], tl.float32)
+
+
+@triton.jit
+def online(scores, values, top, total, mixed):
+    """Return maximum, sum and mixed values with the keys of a tile, (1, REPEAT, ROWS, DIM)."""
+    new = tl.maximum(top, tl.max(scores, 1))
+    old = tl.exp2(top - new)
+    p = tl.exp2(scores - new[:, None, :])
+    mixed = mixed * old[:, :, None] + tl.sum(p[:, :, :, None] * values, 1)
+    return new, total * old + tl.sum(p, 1), mixed
+
+
+@triton.jit
+def finish(
+    top, total, mixed, partial, lse, head, part, parts,
+    GROUP: tl.constexpr, DIM: tl.constexpr,
+):  # fmt: skip
+    """Write the attention of a part of the keys, and log2 of its sum of exponentials."""
+    most = tl.max(top, 1)
+    weight = tl.exp2(top - most[:, None])
+    total = tl.sum(total * weight, 1)
+    mixed = tl.sum(mixed * weight[:, :, None], 1) / total[:, None]
+    at = (head + tl.arange(0, GROUP)) * parts + part
+    d = tl.arange(0, DIM)
+    tl.store(partial + at[:, None] * DIM + d[None, :], mixed.to(partial.dtype.element_ty))
+    tl.store(lse + at, most + tl.log2(total))
+
+
+@triton.jit
+def merge_parts(partial, lse, output, parts, DIM: tl.constexpr, PARTS: tl.constexpr):
+    """Write (heads, DIM): parts weighted by their sums of exponentials."""
+    head = tl.program_id(0).to(tl.int64)
+    s = tl.arange(0, PARTS)
+    d = tl.arange(0, DIM)
+    sums = tl.load(lse + head * parts + s, mask=s < parts, other=float("-inf"))
+    weight = tl.exp2(sums - tl.max(sums, 0))
+    values = tl.load(
+        partial + (head * parts + s[:, None]) * DIM + d[None, :], mask=s[:, None] < parts, other=0.0
+    )
+    mixed = tl.sum(values * weight[:, None], 0) / tl.sum(weight, 0)
+    tl.store(output + head * DIM + d, mixed.to(output.dtype.element_ty))
+
+
+@triton.jit
+def add_parts(partial, output, parts, DIM: tl.constexpr, PARTS: tl.constexpr):
+    """Write (heads, DIM): the sum of parts."""
+    head = tl.program_id(0).to(tl.int64)
+    s = tl.arange(0, PARTS)
+    d = tl.arange(0, DIM)
+    values = tl.load(
+        partial + (head * parts + s[:, None]) * DIM + d[None, :], mask=s[:, None] < parts, other=0.0
+    )
+    tl.store(output + head * DIM + d, tl.sum(values, 0).to(output.dtype.element_ty))

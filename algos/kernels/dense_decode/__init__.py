@@ -1,0 +1,1 @@
+"""Dense attention of one query."""

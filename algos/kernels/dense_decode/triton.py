@@ -1,0 +1,79 @@
+"""Dense attention of one query: a program reads a part of the keys of one KV head, once.
+
+Dao et al., Flash-Decoding (2023): parts of the keys side by side, merged by their sums. A head
+with its own K is vector code: two multiply-adds an element cost less than tensor-core tiles with
+one row in 16. Heads that share K are the rows of such a tile.
+"""
+
+import triton
+import triton.language as tl
+
+from algos.kernels.decode.triton import empty, finish, merge_parts, online  # noqa: F401
+
+
+@triton.jit
+def decode_vector(
+    query, key, value, partial, lse, scale_log2, keys, length,
+    DIM: tl.constexpr, REPEAT: tl.constexpr, ROWS: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """Write a part of each head: (batch x heads, parts, DIM), and log2 of its sum."""
+    part = tl.program_id(0)
+    head = tl.program_id(1).to(tl.int64)
+    n = tl.arange(0, REPEAT)[None, :, None] * ROWS + tl.arange(0, ROWS)[None, None, :]
+    d = tl.arange(0, DIM)[None, None, None, :]
+    lines = tl.zeros([1, 1, ROWS, 1], tl.int32)  # q lies in registers as rows of K do
+    q = tl.load(query + head * DIM + d + lines).to(tl.float32) * scale_log2
+    top, total, mixed = empty(1, ROWS, DIM)
+    end = tl.minimum(keys, (part + 1) * length)
+    for start in tl.range(part * length, end, REPEAT * ROWS, num_stages=STAGES):
+        seen = start + n < end
+        at = (head * keys + start + n[:, :, :, None]) * DIM + d
+        k = tl.load(key + at, mask=seen[:, :, :, None], other=0.0)
+        v = tl.load(value + at, mask=seen[:, :, :, None], other=0.0)
+        scores = tl.sum(k.to(tl.float32) * q, 3)
+        scores = tl.where(seen, scores, float("-inf"))
+        top, total, mixed = online(scores, v.to(tl.float32), top, total, mixed)
+    finish(top, total, mixed, partial, lse, head, part, tl.num_programs(0), 1, DIM)
+
+
+@triton.jit
+def decode_group(
+    query, key, value, partial, lse, scale_log2, keys, length,
+    GROUP: tl.constexpr, DIM: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr,
+    STAGES: tl.constexpr,
+):  # fmt: skip
+    """Write a part of each head of a group, as `decode_vector` does."""
+    part = tl.program_id(0)
+    row = tl.program_id(1).to(tl.int64)
+    m = tl.arange(0, BLOCK_M)
+    n = tl.arange(0, BLOCK_N)
+    d = tl.arange(0, DIM)
+    q = tl.load(
+        query + (row * GROUP + m[:, None]) * DIM + d[None, :], mask=m[:, None] < GROUP, other=0.0
+    )
+    top = tl.full([BLOCK_M], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_M], tl.float32)
+    mixed = tl.zeros([BLOCK_M, DIM], tl.float32)
+    end = tl.minimum(keys, (part + 1) * length)
+    for start in tl.range(part * length, end, BLOCK_N, num_stages=STAGES):
+        at = start + n
+        k = tl.load(
+            key + (row * keys + at[None, :]) * DIM + d[:, None], mask=at[None, :] < end, other=0.0
+        )
+        v = tl.load(
+            value + (row * keys + at[:, None]) * DIM + d[None, :], mask=at[:, None] < end, other=0.0
+        )
+        scores = tl.where(at[None, :] < end, tl.dot(q, k) * scale_log2, float("-inf"))
+        new = tl.maximum(top, tl.max(scores, 1))
+        p = tl.exp2(scores - new[:, None])
+        old = tl.exp2(top - new)
+        total = total * old + tl.sum(p, 1)
+        mixed = tl.dot(p.to(v.dtype), v, mixed * old[:, None])
+        top = new
+    at = (row * GROUP + m) * tl.num_programs(0) + part
+    mixed = mixed / total[:, None]
+    tl.store(
+        partial + at[:, None] * DIM + d[None, :],
+        mixed.to(partial.dtype.element_ty), mask=m[:, None] < GROUP,
+    )  # fmt: skip
+    tl.store(lse + at, top + tl.log2(total), mask=m < GROUP)
