@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
@@ -58,6 +59,7 @@ class DensePrefill(Kernel):
     name: ClassVar[str] = "dense-prefill"
     title: ClassVar[str] = "dense attention of a prompt"
     source: ClassVar[str] = "control; Dao, arXiv:2307.08691, algorithm 1"
+    library: ClassVar[str] = "torch scaled_dot_product_attention"
     promises: ClassVar = {
         "dense_prefill": Promise(
             blocks_per_sm=1,
@@ -149,6 +151,11 @@ class DensePrefill(Kernel):
                 longest=columns * rows / seen,
             )
         ]
+
+    def library_call(self, shape: Prefill, inputs: Tensors) -> Callable[[], Any]:
+        from algos.kernels.attention_library import attention_call
+
+        return attention_call(inputs["query"], inputs["key"], inputs["value"], shape.causal)
 
     def count(self, shape: Prefill) -> Count:
         seen = shape.queries * shape.keys
