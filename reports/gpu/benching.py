@@ -12,7 +12,7 @@ from algos.kernels.rows import Row, Rows, read_rows
 from reports import words
 from reports.console import Phases, print_json, print_line, print_table
 from reports.errors import Interrupted
-from reports.gpu.break_even import break_evens
+from reports.gpu.break_even import curves, told
 from reports.gpu.modelled import DEVICE, modelled_ns
 from reports.summary import TextTable
 from workloads.errors import InputError
@@ -58,10 +58,10 @@ def show_plan(rows: list[dict[str, Any]], *, as_json: bool) -> None:
         line = [*_head(row), "; ".join(row["programs"]) or "-", words.size(row["dram_bytes"])]
         line += [words.si(row["flops"], "flop"), _windows(row), row["control"] or "-"]
         lines.append([*line, _modelled(row["modelled_ns"])])
-    curves: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    sweeps: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for row in (row for row in rows if row["share"] is not None):
-        curves.setdefault((row["kernel"], row["shape"]), []).append(row)
-    for (name, label), points in curves.items():
+        sweeps.setdefault((row["kernel"], row["shape"]), []).append(row)
+    for (name, label), points in sweeps.items():
         shares = f"{label}, {len(points)} shares to {points[-1]['share']:g}"
         known = [row["modelled_ns"] for row in points if row["modelled_ns"] is not None]
         span = f"{_modelled(max(known))} to {_modelled(min(known))}" if known else "-"
@@ -97,15 +97,27 @@ def show_rows(path: Path, *, as_json: bool) -> None:
     """Print the rows of a bench, what was not measured and why, and where sparsity breaks even."""
     rows = {row["key"]: row for row in read_rows(path)}
     ceilings = rows.pop(CEILINGS, None)
-    found = break_evens(list(rows.values()))
+    found = curves([*rows.values()])
     if as_json:
-        print_json({"rows": [*rows.values()], "ceilings": ceilings, "break_even": found})
+        print_json(
+            {
+                "rows": [*rows.values()],
+                "ceilings": ceilings,
+                "break_even": [told(one) for one in found],
+            }
+        )
         return
     print_table(table([row for row in rows.values() if row["share"] is None]))
     for row in (row for row in rows.values() if row["status"] != "measured"):
         print_line(f"{row['kernel']} at {row['shape']}: {row['status']}, {row['reason']}")
     for one in found:
-        print_line(one["sentence"])
+        print_line(one.sentence)
+    if found:
+        from reports.figures.style import save
+        from reports.gpu.break_even_figure import draw_break_even
+
+        save(draw_break_even(found), path.with_name("break_even.svg"))
+        print_line(f"figure: {path.with_name('break_even.svg')}")
     print_line(f"rows: {path}")
 
 

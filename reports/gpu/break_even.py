@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from algos.kernels.inspection import SHARES
@@ -126,19 +126,9 @@ def curves(rows: Sequence[dict[str, Any]]) -> list[Curve]:
     return found
 
 
-def break_evens(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return kernel, shape, source, share and a sentence of every curve that rows hold."""
-    return [
-        {
-            "kernel": curve.kernel,
-            "shape": curve.shape,
-            "control": curve.control,
-            "source": curve.source,
-            "break_even_share": curve.break_even,
-            "sentence": curve.sentence,
-        }
-        for curve in curves(rows)
-    ]
+def told(curve: Curve) -> dict[str, Any]:
+    """Return a curve as plain values, with its break-even share and a sentence."""
+    return {**asdict(curve), "break_even_share": curve.break_even, "sentence": curve.sentence}
 
 
 def _sparsity(kernel: str) -> str:
