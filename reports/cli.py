@@ -10,7 +10,7 @@ from typing import Annotated, Any, ParamSpec, TypeVar
 
 import typer
 
-from reports import cli_kernels, cli_rtl
+from reports import cli_bench, cli_kernels, cli_rtl
 from reports.errors import Interrupted
 from workloads.errors import InputError
 
@@ -426,6 +426,7 @@ def list_(
 
 app.add_typer(cli_rtl.add_commands(told), name="rtl")
 app.add_typer(cli_kernels.add_commands(told), name="kernels")
+app.add_typer(cli_bench.add_commands(told), name="bench")
 
 
 def main(arguments: Any = None) -> None:

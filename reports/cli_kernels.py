@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -12,8 +13,8 @@ kernels = typer.Typer(no_args_is_help=True, help="Compile GPU kernels and read t
 
 def add_commands(told: Callable[[Callable[..., Any]], Callable[..., Any]]) -> typer.Typer:
     """Return the commands; `told` turns a user's mistake into one sentence."""
-    for function in (inspect, record):
-        kernels.command()(told(function))
+    for function in (inspect, record, break_even):
+        kernels.command(function.__name__.replace("_", "-"))(told(function))
     return kernels
 
 
@@ -47,3 +48,24 @@ def record() -> None:
     for name in renew(os.cpu_count() or 1, visible=True):
         print_line(f"{name}: recorded")
     print_line(f"record: {RECORD}")
+
+
+def break_even(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME]...", help="Default: every sparse kernel."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option(metavar="a100|h100|h200|...", help="Measured there, else modelled.")
+    ] = "h100",
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE.svg", help="Draw time over sparsity there.")
+    ] = None,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON value and nothing else.")
+    ] = False,
+) -> None:
+    """Find the sparsity from which on each kernel beats its dense control."""
+    from reports.gpu.break_even_command import run_break_even, show_break_even
+
+    show_break_even(run_break_even(names or [], device, out), out, as_json=json)

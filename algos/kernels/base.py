@@ -8,7 +8,7 @@ GPU, so tests, the compiler, the bench and the cost model all read the same desc
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -108,6 +108,8 @@ class Kernel(ABC):
     """name of the dense kernel that it must beat; None: it is a control"""
     sparsity: ClassVar[str] = ""
     """what `at_sparsity` varies, in words: "share of V rows left out"; empty: nothing"""
+    library: ClassVar[str] = ""
+    """name of torch's own kernel for the same work, which `library_call` calls; empty: none"""
     tolerance: ClassVar[float] = 2e-3
     """most relative error against the naive twin in float64; 0: equal"""
     promises: ClassVar[Mapping[str, Promise]]
@@ -149,6 +151,10 @@ class Kernel(ABC):
     def by_library(self, shape: Any, inputs: Tensors, buffers: Tensors) -> None:
         """Compute the results by a library that torch calls, in place of programs: controls."""
         raise NotImplementedError(f"{self.name} has neither programs nor a library")
+
+    def library_call(self, shape: Any, inputs: Tensors) -> Callable[[], Any]:
+        """Return a call of torch's own kernel; a bench times it beside this one."""
+        raise NotImplementedError(f"{self.name} has no kernel of torch beside it")
 
     def at_sparsity(self, shape: Any, share: float) -> Any:
         """Return the shape with another share left out, 0 to below 1: nearest that there is."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
@@ -55,6 +56,7 @@ class DenseDecode(Kernel):
     name: ClassVar[str] = "dense-decode"
     title: ClassVar[str] = "dense attention of one query"
     source: ClassVar[str] = "control; Dao, Haziza, Massa, Sizov, Flash-Decoding, 2023"
+    library: ClassVar[str] = "torch SDPA"
     promises: ClassVar = {
         "decode_vector": Promise(3, {"sm_80": ("cp.async",), "sm_90": ("cp.async",)}),
         "decode_group": Promise(
@@ -174,6 +176,11 @@ class DenseDecode(Kernel):
             "BLOCK_N": BLOCK_N,
         }
         return constants, BLOCK_N, GROUP_STAGES, operations
+
+    def library_call(self, shape: DenseShape, inputs: Tensors) -> Callable[[], Any]:
+        from algos.kernels.attention_library import attention_call
+
+        return attention_call(inputs["query"][:, :, None], inputs["key"], inputs["value"], False)
 
     def count(self, shape: DenseShape) -> Count:
         elements = 2 * shape.rows * shape.dim + 2 * shape.kv_rows * shape.keys * shape.dim

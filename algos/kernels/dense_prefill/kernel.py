@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
 from algos.kernels.dense_prefill.shape import Prefill
@@ -20,6 +21,7 @@ class DensePrefill(Kernel):
     name: ClassVar[str] = "dense-prefill"
     title: ClassVar[str] = "dense attention of a prompt"
     source: ClassVar[str] = "control; Dao, arXiv:2307.08691, algorithm 1"
+    library: ClassVar[str] = "torch SDPA"
     promises: ClassVar = {
         "dense_prefill": Promise(
             blocks_per_sm=1,
@@ -110,6 +112,11 @@ class DensePrefill(Kernel):
                 longest=max(columns) * len(columns) / sum(columns),
             )
         ]
+
+    def library_call(self, shape: Prefill, inputs: Tensors) -> Callable[[], Any]:
+        from algos.kernels.attention_library import attention_call
+
+        return attention_call(inputs["query"], inputs["key"], inputs["value"], shape.causal)
 
     def count(self, shape: Prefill) -> Count:
         return shape.count
