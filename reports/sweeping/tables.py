@@ -231,20 +231,20 @@ def _cell(value: Any) -> Cell:
 
 def shown_line(data: SweepData) -> str:
     """Say which points of the front are shown."""
-    front, shown = int(data.front.sum()), len(data.shown)
+    front, shown, count = int(data.front.sum()), len(data.shown), len(data.fronts())
     if shown == front:
+        return f"All points of the {'fronts' if count > 1 else 'front'} are shown below."
+    if count == 1:
         return (
-            "All points of the front are shown below."
-            if not data.grouped
-            else ("All points of the fronts are shown below.")
+            f"Of {front:,} points on the front these {shown} are shown below: the best of each "
+            "objective, the knee, and an even spread along the first objective."
         )
-    kinds = "the best of each objective, the knee, and an even spread along the first objective"
-    if data.grouped:
-        kinds = "first the knee, then the best of each objective"
-        count = len(data.fronts())
-        of = "each" if count <= SHOWN else f"an even spread of the {count:,}"
-        kinds = f"of {of} by {groups.title(data)} in turn, {kinds}"
-    return f"Of {front:,} points on the front these {shown} are shown below: {kinds}."
+    which = (
+        "of each in turn, first the knee, then the best of each objective"
+        if count <= SHOWN
+        else "the knees of an even spread of the fronts"
+    )
+    return f"Of {front:,} points on {count:,} fronts these {shown} are shown below: {which}."
 
 
 def _amount(column: Column, value: float) -> str:

@@ -163,11 +163,15 @@ def takeaway(data: SweepData) -> str:
         return "No point is within all constraints, so there is no front."
     if data.grouped:
         name, count = groups.title(data), len(data.fronts())
+        lines = (
+            f" Each line joins what is best of one {name} in the two columns of its panel."
+            if front > count
+            else ""
+        )
         return (
             f"{front:,} of {feasible:,} feasible points are on {count:,} "
             f"{'front' if count == 1 else 'fronts'}, one for each {name}: nothing of the "
-            f"same {name} beats them. Each line joins what is best of one {name} in the two "
-            "columns of its panel."
+            f"same {name} beats them.{lines}"
         )
     if front == 1:
         return f"One of {feasible:,} feasible points is best in everything."

@@ -78,7 +78,7 @@ def takeaway(data: SweepData) -> str:
     waits = own.drop([s for s in ("busy", "idle") if s in own.index]).sort_values()
     text = f"At #{number}, {units[0]} is busy {words.percent(own['busy'])} of the time"
     if len(waits) and waits.iloc[-1] >= _LEAST:
-        text += f"; most of the rest is “{str(waits.index[-1]).replace('_', ' ')}”"
+        text += f"; the largest part of the rest is “{str(waits.index[-1]).replace('_', ' ')}”"
         text += f" ({words.percent(waits.iloc[-1])})"
     return text + "."
 

@@ -116,8 +116,11 @@ def test_points_that_figures_show_are_of_every_group(make_sweep: Make, tmp_path:
     assert few.group[few.shown].value_counts().tolist() == [3, 3, 2, 2, 2]
     assert list(few.group[few.shown]) == sorted(few.group[few.shown])
     assert many.group[many.shown].tolist() == [0, 3, 5, 8, 11, 13, 16, 18, 21, 24, 26, 29]
-    assert "of an even spread of the 30 by context in turn" in tables.shown_line(many)
-    assert "of each by context in turn" in tables.shown_line(few)
+    assert tables.shown_line(many) == (
+        "Of 90 points on 30 fronts these 12 are shown below: the knees of an even spread of the "
+        "fronts."
+    )
+    assert "on 5 fronts these 12 are shown below: of each in turn" in tables.shown_line(few)
     first = few.shown[0]
     assert point_names(few, [first])[0].startswith(f"#{first} · 1 · ")
 
@@ -166,6 +169,13 @@ def test_words(folder: Path) -> None:
     assert table.rows[2][4:] == ["-", "-", "-"]
     fastest = data.fronts()[1].index[0]
     assert table.rows[1][4] == f"128.0 (#{fastest})"
+
+
+def test_lines_are_told_of_only_where_there_are_any(folder: Path, make_sweep: Make) -> None:
+    assert "Each line joins" in front_figure.takeaway(read_sweep(folder))
+    plain = space([1, 2], within=[CONTEXT, "machine.value_topk.lanes"])
+    alone = read_sweep(make_sweep(folder.parent / "alone", plain, row))
+    assert "Each line joins" not in front_figure.takeaway(alone)
 
 
 def test_tables_and_page_say_the_group(folder: Path) -> None:
