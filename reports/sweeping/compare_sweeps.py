@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 Fronts = list[pd.DataFrame]  # of A and of B
 
+_RATIO = "B\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}A"
 LINES = 30  # of points in a table; all stand in --json
 _SAME = 1e-12  # relative: below it a value has not changed
 _ROW = ["workload", "machine", "config_hash", "seed", "sequences"]
@@ -89,7 +90,7 @@ def compare_sweeps(a: Path, b: Path) -> Comparison:
                 "best",
                 "Best points",
                 _best_table(one, other, bests, known, names),
-                f"The best feasible point of each objective. {_within_text(names, left)}".rstrip(),
+                _best_caption(len(bests), _within_text(names, left)),
                 "No group has a feasible point in both."
                 if names
                 else "One of the sweeps has no feasible point.",
@@ -283,6 +284,11 @@ def _mean(ratios: list[float]) -> float:
     return ratios[0] if len(ratios) == 1 else float(np.exp(np.mean(np.log(ratios))))
 
 
+def _best_caption(count: int, within: str) -> str:
+    text = f"The best feasible point of each objective. {within}".rstrip()
+    return f"{text} The first {LINES} of {count} lines." if count > LINES else text
+
+
 def _best_table(
     one: SweepData,
     other: SweepData,
@@ -300,9 +306,9 @@ def _best_table(
             f"#{row['number_a']}: {where(one, row['number_a'])}",
             f"#{row['number_b']}: {where(other, row['number_b'])}",
         ]
-        for row in bests
+        for row in bests[:LINES]
     ]
-    columns = [*names, "objective", "A", "B", "B / A", "point of A", "point of B"]
+    columns = [*names, "objective", "A", "B", _RATIO, "point of A", "point of B"]
     numeric = [*(False for _ in names), False, True, True, True, False, False]
     return TextTable(columns, lines, numeric)
 
@@ -322,7 +328,7 @@ def _changed_table(
         ]
         for row in changed[:LINES]
     ]
-    columns = ["in A", "in B", "objective", "A", "B", "B / A", "axes in A"]
+    columns = ["in A", "in B", "objective", "A", "B", _RATIO, "axes in A"]
     return TextTable(columns, lines, [True, True, False, True, True, True, False])
 
 

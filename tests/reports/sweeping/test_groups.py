@@ -295,6 +295,14 @@ def test_two_sweeps_are_compared_within_groups(make_sweep: Make, tmp_path: Path)
     assert found.sections[0].table.columns[:2] == [CONTEXT, "objective"]
 
 
+def test_bests_of_many_groups_are_not_all_listed(make_sweep: Make, tmp_path: Path) -> None:
+    a = make_sweep(tmp_path / "a", space(list(range(1, 31))), row)
+    found = compare_sweeps(a, a)
+    assert len(found.differences["best"]) == 60
+    assert len(found.sections[0].table.rows) == 30
+    assert found.sections[0].caption.endswith("The first 30 of 60 lines.")
+
+
 def test_what_one_sweep_does_not_set_is_said(make_sweep: Make, tmp_path: Path) -> None:
     a = make_sweep(tmp_path / "a", space([512, 2048]), row)
     axes = {"machine.value_topk.lanes": [1, 4]}
