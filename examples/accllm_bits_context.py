@@ -4,7 +4,9 @@ An axis may set a field of the workload and fields of the machine at once: here 
 trace offers and the bits in which the U280's memory holds them. Where a model does not fit the
 card, the point is kept as failed, with the reason. Activations are not an axis: the trace carries
 their bits (`workload.activation_bits`), but the engine takes 8 bits whatever they are. Synthetic:
-no model is run, so there is no accuracy; `prunesim ladder` measures what such bits cost.
+no model is run, so there is no accuracy; `prunesim ladder` measures what such bits cost. The
+context is what a user has, not what a designer chooses, and a window changes what is computed:
+fronts are looked for `within` each of the two, else the shortest context would win everywhere.
 
 Found: 2-bit weights and a 4-bit cache give 160 token/s up to 1,024 keys and 156 with the window at
 any context; 4-bit weights 112, 8-bit 70. A 16-bit cache halves the first to 72 from 2,048 keys on:
@@ -64,6 +66,7 @@ def space(quick: bool = False) -> Space:
                 "energy_pj": "min",
                 "dram_transferred_bytes": "min",
             },
+            "within": ["machine.window", "workload.context"],
         }
     )
 

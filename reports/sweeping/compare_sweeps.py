@@ -20,15 +20,18 @@ from reports.compare import (
 from reports.figures.style import RANDOM, STUDIED, lighter, new_figure, styled, svg
 from reports.html import Picture, inline
 from reports.summary import Card, TextTable
-from reports.sweeping.columns import Column, column, label
-from reports.sweeping.front import best, costs, dominated, on_front
-from reports.sweeping.read import SweepData, read_sweep
+from reports.sweeping.columns import Column, column, label, value_text
+from reports.sweeping.front import best, costs, dominated, on_front, staircase
+from reports.sweeping.read import Group, SweepData, read_sweep
 from reports.sweeping.tables import where
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+Fronts = list[pd.DataFrame]  # of A and of B
+
+_RATIO = "B\N{NO-BREAK SPACE}/\N{NO-BREAK SPACE}A"
 LINES = 30  # of points in a table; all stand in --json
 _SAME = 1e-12  # relative: below it a value has not changed
 _ROW = ["workload", "machine", "config_hash", "seed", "sequences"]
@@ -53,12 +56,14 @@ def compare_sweeps(a: Path, b: Path) -> Comparison:
             f"two sweeps must share an objective to be compared, {a} has "
             f"{words.join(list(one.objectives))}, {b} {words.join(list(other.objectives))}"
         )
-    fronts = [_front(data, objectives) for data in (one, other)]
+    names, left = _within(one, other)
+    groups = [pd.Series(d.groups_by(names), index=d.points.index) for d in (one, other)]
+    fronts = [_front(data, objectives, own) for data, own in zip((one, other), groups, strict=True)]
     known = {
         name: column(name, pd.concat([one.rows[name], other.rows[name]])) for name in objectives
     }
-    beaten = _beaten(fronts, objectives)
-    bests = _bests(fronts, objectives)
+    beaten = _beaten(fronts, groups, objectives)
+    bests = _bests(fronts, groups, objectives, names)
     both = _both(one, other)
     changed = _changed(one, other, both, list(objectives))
     spaces = field_differences(*(d.space.model_dump(mode="json") for d in (one, other)))
@@ -71,22 +76,24 @@ def compare_sweeps(a: Path, b: Path) -> Comparison:
         _beaten_text(fronts, beaten),
         "Blue: the front of A; orange: the front of B; pale: their other feasible points. Fronts "
         "are over all objectives that both sweeps have, so in one panel some points may look "
-        "beaten.",
-        inline(svg(_draw((one, other), fronts, known)).decode(), "fronts"),
+        f"beaten. {_within_text(names, left)}".rstrip(),
+        inline(svg(_draw((one, other), fronts, groups, known)).decode(), "fronts"),
     )
     return Comparison(
         folders=(a, b),
         kind="sweeps",
         headline=_headline(one, other, len(both), changed, _beaten_text(fronts, beaten)),
-        cards=[_card(row, known) for row in bests],
+        cards=_cards(bests, known),
         pictures=[picture],
         sections=[
             Section(
                 "best",
                 "Best points",
-                _best_table(one, other, bests, known),
-                "The best feasible point of each objective.",
-                "One of the sweeps has no feasible point.",
+                _best_table(one, other, bests, known, names),
+                _best_caption(len(bests), _within_text(names, left)),
+                "No group has a feasible point in both."
+                if names
+                else "One of the sweeps has no feasible point.",
             ),
             Section(
                 "changed",
@@ -102,6 +109,7 @@ def compare_sweeps(a: Path, b: Path) -> Comparison:
         ],
         differences={
             "objectives": objectives,
+            "within": names,
             "best": bests,
             "front": {
                 side: [int(n) for n in own.index] for side, own in zip("ab", fronts, strict=True)
@@ -123,18 +131,61 @@ def _inputs(data: SweepData, name: str) -> Any:
     return {str(data.space.fixed.get(name, getattr(data.space, name)))}
 
 
-def _front(data: SweepData, objectives: dict[str, str]) -> pd.DataFrame:
+def _within(one: SweepData, other: SweepData) -> tuple[list[str], list[str]]:
+    """Return what points of both are compared within, and what only one of the sweeps sets.
+
+    A front of one of them alone would compare what its author did not want compared.
+    """
+    asked = dict.fromkeys([*one.space.within, *other.space.within])
+    names = [name for name in asked if all(_sets(data, name) for data in (one, other))]
+    return names, [name for name in asked if name not in names]
+
+
+def _sets(data: SweepData, name: str) -> bool:
+    axes = data.space.axes.items()
+    return name in data.space.fixed or any(name in (n, *axis.fields(n)) for n, axis in axes)
+
+
+def _within_text(names: list[str], left: list[str]) -> str:
+    text = f"Points are compared with those of the same {words.join(names)}. " if names else ""
+    if left:
+        text += f"Not within {words.join(left)}, which only one of the sweeps sets."
+    return text.rstrip()
+
+
+def _front(data: SweepData, objectives: dict[str, str], groups: pd.Series) -> pd.DataFrame:
     own = data.rows[data.feasible]
-    own = own[on_front(costs(own, objectives))]
+    own = own[on_front(costs(own, objectives), groups[own.index].tolist())]
     return own.iloc[np.lexsort(costs(own, objectives).T[::-1])]
 
 
-def _beaten(fronts: list[pd.DataFrame], objectives: dict[str, str]) -> dict[str, list[Any]]:
+def _by_group(fronts: list[pd.DataFrame], groups: list[pd.Series]) -> dict[Group, Fronts]:
+    """Return the rows of both fronts of each group that has two, in the order of A's sweep."""
+    parts = [_parts(front, of) for front, of in zip(fronts, groups, strict=True)]
+    order = [own for own in dict.fromkeys(groups[0]) if all(own in part for part in parts)]
+    return {own: [part[own] for part in parts] for own in order}
+
+
+def _parts(front: pd.DataFrame, groups: pd.Series) -> dict[Group, pd.DataFrame]:
+    """Return the rows of a front by group."""
+    found: dict[Group, list[Any]] = {}
+    for number in front.index:
+        found.setdefault(groups[number], []).append(number)
+    return {group: front.loc[numbers] for group, numbers in found.items()}
+
+
+def _beaten(
+    fronts: Fronts, groups: list[pd.Series], objectives: dict[str, str]
+) -> dict[str, list[Any]]:
     """Return the numbers of each front's points that the other front has something better for."""
-    values = [costs(own, objectives) for own in fronts]
+    found: dict[str, set[Any]] = {"a": set(), "b": set()}
+    for own in _by_group(fronts, groups).values():
+        values = [costs(front, objectives) for front in own]
+        for at, side in enumerate("ab"):
+            found[side] |= set(own[at].index[dominated(values[at], values[1 - at])])
     return {
-        side: list(fronts[at].index[dominated(values[at], values[1 - at])])
-        for at, side in enumerate("ab")
+        side: [n for n in front.index if n in found[side]]
+        for side, front in zip("ab", fronts, strict=True)
     }
 
 
@@ -145,15 +196,19 @@ def _beaten_text(fronts: list[pd.DataFrame], beaten: dict[str, list[Any]]) -> st
     )
 
 
-def _bests(fronts: list[pd.DataFrame], objectives: dict[str, str]) -> list[dict[str, Any]]:
-    if any(own.empty for own in fronts):
-        return []
+def _bests(
+    fronts: Fronts, groups: list[pd.Series], objectives: dict[str, str], names: list[str]
+) -> list[dict[str, Any]]:
+    """Return the best point of each objective, in each group that both have a front of."""
     found = []
-    for at, name in enumerate(objectives):
-        rows = [own.iloc[best(costs(own, objectives), at)] for own in fronts]
-        a, b = (float(row[name]) for row in rows)
-        numbers = {f"number_{s}": int(str(r.name)) for s, r in zip("ab", rows, strict=True)}
-        found.append({"objective": name, "a": a, "b": b, "ratio": ratio(a, b), **numbers})
+    for group, own in _by_group(fronts, groups).items():
+        within = {"within": dict(zip(names, group, strict=True))} if names else {}
+        for at, name in enumerate(objectives):
+            rows = [front.iloc[best(costs(front, objectives), at)] for front in own]
+            a, b = (float(row[name]) for row in rows)
+            numbers = {f"number_{s}": int(str(r.name)) for s, r in zip("ab", rows, strict=True)}
+            values = {"objective": name, "a": a, "b": b, "ratio": ratio(a, b)}
+            found.append({**within, **values, **numbers})
     return found
 
 
@@ -209,17 +264,41 @@ def _headline(
     return f"{counts}. {beaten}"
 
 
-def _card(row: dict[str, Any], known: dict[str, Column]) -> Card:
-    own = known[row["objective"]]
-    value = "-" if row["ratio"] is None else f"{ratio_text(row['ratio'])}×"
-    return Card(f"Best {own.label}", value, f"{own.text(row['a'])} → {own.text(row['b'])}")
+def _cards(bests: list[dict[str, Any]], known: dict[str, Column]) -> list[Card]:
+    """Return a card an objective; of several groups the geometric mean of their ratios."""
+    found = []
+    for name, own in known.items():
+        rows = [row for row in bests if row["objective"] == name]
+        ratios = [row["ratio"] for row in rows if row["ratio"] is not None and row["ratio"] > 0]
+        note = f"geometric mean of {len(ratios)} groups"
+        if len(rows) == 1:
+            ratios = [row["ratio"] for row in rows if row["ratio"] is not None]
+            note = f"{own.text(rows[0]['a'])} → {own.text(rows[0]['b'])}"
+        if rows:
+            value = f"{ratio_text(_mean(ratios))}×" if ratios else "-"
+            found.append(Card(f"Best {own.label}", value, note))
+    return found
+
+
+def _mean(ratios: list[float]) -> float:
+    return ratios[0] if len(ratios) == 1 else float(np.exp(np.mean(np.log(ratios))))
+
+
+def _best_caption(count: int, within: str) -> str:
+    text = f"The best feasible point of each objective. {within}".rstrip()
+    return f"{text} The first {LINES} of {count} lines." if count > LINES else text
 
 
 def _best_table(
-    one: SweepData, other: SweepData, bests: list[dict[str, Any]], known: dict[str, Column]
+    one: SweepData,
+    other: SweepData,
+    bests: list[dict[str, Any]],
+    known: dict[str, Column],
+    names: list[str],
 ) -> TextTable:
     lines = [
         [
+            *(value_text(row["within"][name]) for name in names),
             label(row["objective"]),
             known[row["objective"]].text(row["a"]),
             known[row["objective"]].text(row["b"]),
@@ -227,10 +306,11 @@ def _best_table(
             f"#{row['number_a']}: {where(one, row['number_a'])}",
             f"#{row['number_b']}: {where(other, row['number_b'])}",
         ]
-        for row in bests
+        for row in bests[:LINES]
     ]
-    columns = ["objective", "A", "B", "B / A", "point of A", "point of B"]
-    return TextTable(columns, lines, [False, True, True, True, False, False])
+    columns = [*names, "objective", "A", "B", _RATIO, "point of A", "point of B"]
+    numeric = [*(False for _ in names), False, True, True, True, False, False]
+    return TextTable(columns, lines, numeric)
 
 
 def _changed_table(
@@ -248,12 +328,15 @@ def _changed_table(
         ]
         for row in changed[:LINES]
     ]
-    columns = ["in A", "in B", "objective", "A", "B", "B / A", "axes in A"]
+    columns = ["in A", "in B", "objective", "A", "B", _RATIO, "axes in A"]
     return TextTable(columns, lines, [True, True, False, True, True, True, False])
 
 
 def _draw(
-    sweeps: tuple[SweepData, SweepData], fronts: list[pd.DataFrame], known: dict[str, Column]
+    sweeps: tuple[SweepData, SweepData],
+    fronts: Fronts,
+    groups: list[pd.Series],
+    known: dict[str, Column],
 ) -> Figure:
     names = list(known)
     pairs = [(names[0], name) for name in names[1:] or names]
@@ -262,9 +345,22 @@ def _draw(
         figure = new_figure(0.5 + -(-len(pairs) // across) * (4.2 if across == 1 else 3.2))
         panels = list(figure.subplots(-(-len(pairs) // across), across, squeeze=False).flat)
         for axes, (x, y) in zip(panels, pairs, strict=False):
-            for data, front, colour, mark in zip(
-                sweeps, fronts, (STUDIED, RANDOM), ("o", "D"), strict=True
+            for data, front, of, colour, mark in zip(
+                sweeps, fronts, groups, (STUDIED, RANDOM), ("o", "D"), strict=True
             ):
+                parts = _parts(front, of)
+                if len(parts) > 1 and x != y:
+                    ways = {name: data.objectives[name] for name in (x, y)}
+                    for own in parts.values():
+                        steps = own.iloc[staircase(costs(own, ways))]
+                        axes.step(
+                            steps[x] / known[x].factor,
+                            steps[y] / known[y].factor,
+                            where="post",
+                            color=colour,
+                            linewidth=0.9,
+                            zorder=10,
+                        )
                 for own, tint, size in (
                     (data.rows[data.feasible], lighter(colour, 0.7), 7),
                     (front, colour, 24),

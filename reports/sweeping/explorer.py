@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from reports.sweeping import groups
 from reports.sweeping.columns import Column, columns, value_text
 from reports.sweeping.read import SweepData
 from reports.sweeping.sensitivity import main_effects
@@ -78,11 +79,9 @@ def _plot(x_scale: str, y_scale: str) -> figure:
     )
     names = ("x", "y", "size", "fill", "alpha", "edge", "at")
     points = ColumnDataSource({name: [] for name in names}, name="points")
-    line = ColumnDataSource({"x": [], "y": []}, name="line")
+    lines = ColumnDataSource({"xs": [], "ys": [], "colour": []}, name="lines")
     picked = ColumnDataSource({"x": [], "y": []}, name="picked")
-    plot.step(
-        "x", "y", source=line, mode="after", line_width=2, name="line-glyph", line_color="gray"
-    )
+    plot.multi_line("xs", "ys", source=lines, line_width=2, line_color="colour")
     dots = plot.scatter(
         "x",
         "y",
@@ -146,6 +145,7 @@ def content(data: SweepData) -> dict[str, Any]:
         "status": packed(status, "uint8"),
         "feasible": packed(data.feasible, "uint8"),
         "front": packed(data.front, "uint8"),
+        "groups": _groups(data) if data.grouped else None,
         "objectives": data.objectives,
         "colour": _telling(data),
         "columns": [_column(data, column) for column in known.values()],
@@ -156,6 +156,23 @@ def content(data: SweepData) -> dict[str, Any]:
         "reasons": list(dict.fromkeys(r for r in data.points["reason"] if r)),
         "reason": packed(_codes(data.points["reason"]), "uint32"),
     }
+
+
+def _groups(data: SweepData) -> dict[str, Any]:
+    """Return the names and values that points are compared within, and the group of each point."""
+    return {
+        "names": data.within,
+        "ordered": groups.have_order(data),
+        "values": [
+            [value if _is_number(value) else value_text(value) for value in own]
+            for own in data.groups
+        ],
+        "of": packed(data.group, "uint32"),
+    }
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _telling(data: SweepData) -> str | None:
@@ -187,7 +204,7 @@ def _axis(data: SweepData, name: str) -> dict[str, Any]:
     values = ordered(own)
     place = {_identity(value): at + 1 for at, value in enumerate(values)}
     codes = [0 if value is None else place[_identity(value)] for value in own]
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
+    numeric = all(map(_is_number, values))
     axis = data.space.axes[name]
     return {
         "name": name,
@@ -206,7 +223,7 @@ def ordered(values: pd.Series) -> list[Any]:
     """Return the values of an axis once: numbers in order, others as they come."""
     found = {_identity(value): value for value in values if value is not None}
     unique = list(found.values())
-    numeric = all(isinstance(v, int | float) and not isinstance(v, bool) for v in unique)
+    numeric = all(map(_is_number, unique))
     return sorted(unique) if numeric else unique
 
 

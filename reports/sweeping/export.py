@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from reports.sweeping import groups
 from reports.sweeping.read import SweepData
 from reports.sweeping.rerun import SPACE_FILE, as_toml
 
@@ -14,7 +15,9 @@ COLUMNS = {
     "number": "place of the point in the space",
     "status": "done, failed, or pruned: left out by its bounds",
     "feasible": "true: it has run and is within all constraints",
-    "front": "true: no other feasible point is nowhere worse and somewhere better",
+    "front": "true: no other feasible point is nowhere worse and somewhere better; of its group, "
+    "where there are groups",
+    "group": "what points are compared within, where `within` tells groups apart",
     "reason": "why it failed or was left out",
     "seconds": "time that the point took to run",
     "trace": "key of its trace, traces/KEY.trace",
@@ -28,6 +31,8 @@ def all_points(data: SweepData) -> pd.DataFrame:
     known = data.points[["status", "reason", "seconds", "trace"]].copy()
     known.insert(1, "feasible", data.feasible)
     known.insert(2, "front", data.front)
+    if data.grouped:
+        known.insert(3, "group", data.group.map(lambda place: groups.text(data, place)))
     axes = data.axes.map(lambda value: value, na_action="ignore").infer_objects()
     for name in axes:
         kinds = set(axes[name].dropna().map(type))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from sim.sweep.pareto import front
+from sim.sweep.pareto import front, front_within, rows_of
 
 Array = np.ndarray[Any, Any]
 
@@ -19,13 +20,25 @@ def costs(rows: pd.DataFrame, objectives: Mapping[str, str]) -> Array:
     return rows[list(objectives)].to_numpy(float) * signs
 
 
-def on_front(values: Array) -> Array:
+def on_front(values: Array, groups: Sequence[Hashable] | None = None) -> Array:
     """Return which points no other point dominates; equal points are all on the front.
 
     Args:
         values: (points, objectives), less is better; a point with NaN is never on the front.
+        groups: one a point; points are compared within them. None: all with all.
     """
-    return front(values, ["min"] * values.shape[1])
+    ways = ["min"] * values.shape[1]
+    return front(values, ways) if groups is None else front_within(values, ways, groups)
+
+
+def staircase(values: Array) -> list[int]:
+    """Return the places of points that no other beats in two columns, by the first.
+
+    Args:
+        values: (points, 2), less is better.
+    """
+    places = np.flatnonzero(on_front(values))
+    return [int(at) for at in places[np.lexsort(values[places].T[::-1])]]
 
 
 def dominated(values: Array, others: Array) -> Array:
@@ -53,22 +66,32 @@ def best(values: Array, objective: int) -> int:
     return int(ties[distances(values)[ties].argmin()])
 
 
-def chosen(values: Array, count: int) -> list[int]:
-    """Choose points of a front to show: the best of each objective, the knee, and an even
-    spread along the first objective.
+def chosen(values: Array, count: int, groups: Sequence[int] | None = None) -> list[int]:
+    """Choose points of a front to show: the knee, the best of each objective, and an even
+    spread along the first objective; of groups in turn, of an even spread if they are too many.
 
     Args:
-        values: (points, objectives) of the front.
+        values: (points, objectives) of the front, or of the fronts.
         count: how many at most.
+        groups: place of each point's group among all.
 
     Returns:
-        Places, by the first objective.
+        Places, by group and by the first objective.
     """
-    if not len(values):
-        return []
-    found = dict.fromkeys([*(best(values, i) for i in range(values.shape[1])), knee(values)])
+    own = np.zeros(len(values), int) if groups is None else np.asarray(groups)
+    rows = sorted(rows_of(own.tolist(), len(values)), key=lambda found: int(own[found[0]]))
+    if len(rows) > count:
+        rows = [rows[round(share * (len(rows) - 1))] for share in np.linspace(0, 1, count)]
+    ways = [[int(found[at]) for at in _telling(values[found], count)] for found in rows]
+    turns = [at for turn in zip_longest(*ways) for at in turn if at is not None]
+    return sorted(turns[:count], key=lambda at: (int(own[at]), values[at, 0], at))
+
+
+def _telling(values: Array, count: int) -> list[int]:
+    """Return at most `count` places of one front, what tells most first."""
+    found = dict.fromkeys([knee(values), *(best(values, i) for i in range(values.shape[1]))])
     order = np.argsort(values[:, 0], kind="stable")
     for share in np.linspace(0, 1, count):
         if len(found) < count:
             found[int(order[round(share * (len(order) - 1))])] = None
-    return sorted(list(found)[:count], key=lambda at: (values[at, 0], at))
+    return list(found)[:count]

@@ -12,10 +12,10 @@ from typing import Any
 from reports import words
 from reports.figures.style import NothingToDraw, save, svg
 from reports.html import fill, inline
-from reports.sweeping import explorer, tables
+from reports.sweeping import explorer, groups, tables
 from reports.sweeping.export import COLUMNS, write_tables
 from reports.sweeping.figures import FIGURES, load
-from reports.sweeping.read import SHOWN, SweepData, read_sweep
+from reports.sweeping.read import SweepData, read_sweep
 from reports.sweeping.rerun import as_toml, figure_command, sweep_command
 from sim.result import ROW_COLUMNS
 from workloads.config import unknown_name
@@ -97,7 +97,7 @@ def render(data: SweepData, pictures: list[Picture]) -> str:
     """Fill the page."""
     space = data.space
     traces, same_of_traces = tables.traces_table(data)
-    names, rows = tables.front_table(data, data.on_front.index[: tables.FRONT_ROWS])
+    names, rows = tables.front_table(data, _front_numbers(data))
     shown_names, shown_rows = tables.front_table(data, data.shown)
     return fill(
         _TEMPLATE,
@@ -108,6 +108,9 @@ def render(data: SweepData, pictures: list[Picture]) -> str:
         constraints=tables.constraints_line(data),
         badges=tables.badges(data),
         best=tables.best_points(data),
+        best_line=tables.best_line(data),
+        groups=tables.groups_table(data),
+        group_title=groups.title(data),
         any_done=bool(data.done.any()),
         bokeh=explorer.script() if data.done.any() else "",
         content=explorer.as_json(explorer.content(data)),
@@ -117,7 +120,7 @@ def render(data: SweepData, pictures: list[Picture]) -> str:
         front_size=int(data.front.sum()),
         shown_names=shown_names,
         shown_rows=shown_rows,
-        shown_most=SHOWN,
+        shown_line=tables.shown_line(data),
         pictures={group: _of(pictures, group) for group in ("front", "sensitivity", "inside")},
         failed=tables.not_run(data, "failed"),
         pruned=tables.not_run(data, "pruned"),
@@ -131,6 +134,13 @@ def render(data: SweepData, pictures: list[Picture]) -> str:
         glossary=[("points.csv, points.parquet", {**COLUMNS, **ROW_COLUMNS})],
         words=words,
     )
+
+
+def _front_numbers(data: SweepData) -> list[int]:
+    """Return the points of the front that its table shows."""
+    if data.grouped:
+        return data.chosen(tables.FRONT_ROWS)
+    return [int(number) for number in data.on_front.index[: tables.FRONT_ROWS]]
 
 
 def _of(pictures: list[Picture], group: str) -> list[Picture]:

@@ -12,11 +12,15 @@ import numpy as np
 import pandas as pd
 
 from reports.sweeping.front import chosen, costs, distances, on_front
+from sim.sweep.axes import Value
 from sim.sweep.evaluate import DETAILS
 from sim.sweep.point import Point, point_of
-from sim.sweep.space import Space
+from sim.sweep.space import KINDS, Space
 from sim.sweep.store import Store
 from workloads.errors import InputError
+
+Group = tuple[Value, ...]
+"""Values that points are compared within; empty: all with all."""
 
 SHOWN = 12  # points of the front that figures show
 _COLUMNS = {
@@ -64,35 +68,78 @@ class SweepData:
                 inside &= self.rows[name] <= bounds.max
         return inside
 
+    def groups_by(self, names: Iterable[str]) -> list[Group]:
+        """Return the values of each point at names of axes, of what they set, or of the space."""
+        wanted = list(names)
+        named = (self.space.named(given) for given in self.points["assignment"])
+        return [tuple(own.get(name) for name in wanted) for own in named]
+
+    @cached_property
+    def groups(self) -> list[Group]:
+        """Return the groups that points are compared within, in order; one: all with all."""
+        found = dict.fromkeys(self.groups_by(self.space.within))
+        columns = [in_order(values) for values in zip(*found, strict=True)]
+        places = [{value: at for at, value in enumerate(values)} for values in columns]
+        return sorted(found, key=lambda own: [p[v] for p, v in zip(places, own, strict=True)])
+
+    @cached_property
+    def group(self) -> pd.Series:
+        """Return the place of each point's group among `groups`."""
+        places = {group: at for at, group in enumerate(self.groups)}
+        found = [places[group] for group in self.groups_by(self.space.within)]
+        return pd.Series(found, index=self.points.index, dtype=int)
+
+    @property
+    def grouped(self) -> bool:
+        """Whether there is more than one front."""
+        return len(self.groups) > 1
+
     @cached_property
     def front(self) -> pd.Series:
-        """Return which feasible points no other feasible point dominates."""
+        """Return which feasible points no other feasible point of their group dominates."""
         mask = pd.Series(False, index=self.points.index)
         own = self.rows[self.feasible]
         if len(own):
-            mask[own.index[on_front(costs(own, self.objectives))]] = True
+            groups = self.group[own.index].tolist()
+            mask[own.index[on_front(costs(own, self.objectives), groups)]] = True
         return mask
 
     @cached_property
     def on_front(self) -> pd.DataFrame:
-        """Return the rows of the front, by the first objective."""
+        """Return the rows of the front, by group and by the first objective."""
         own = self.rows[self.front]
-        order = np.lexsort(costs(own, self.objectives).T[::-1])
+        order = np.lexsort([*costs(own, self.objectives).T[::-1], self.group[own.index]])
         return own.iloc[order]
+
+    def fronts(self) -> dict[int, pd.DataFrame]:
+        """Return the rows of the front of each group that has one, by its place in `groups`."""
+        own = self.on_front
+        return {int(str(at)): rows for at, rows in own.groupby(self.group[own.index])}
 
     @cached_property
     def shown(self) -> list[int]:
         """Return the numbers of the points that figures show, at most `SHOWN` of the front."""
+        return self.chosen(SHOWN)
+
+    def chosen(self, count: int) -> list[int]:
+        """Return the numbers of at most so many points of the front, of every group in turn."""
         own = self.on_front
-        return [int(own.index[at]) for at in chosen(costs(own, self.objectives), SHOWN)]
+        groups = self.group[own.index].tolist()
+        return [int(own.index[at]) for at in chosen(costs(own, self.objectives), count, groups)]
 
     @cached_property
     def standing_for(self) -> dict[tuple[str, str], int]:
-        """Return for each (machine, method) the point nearest to the best of all objectives."""
+        """Return for each (machine, method) the point nearest to the best of all objectives.
+
+        Near is judged within the point's group: between groups the nearest would always be of that
+        which is best of itself.
+        """
         own = self.rows[self.feasible if self.feasible.any() else self.done]
         if own.empty:
             return {}
-        far = pd.Series(distances(costs(own, self.objectives)), index=own.index)
+        far = pd.Series(0.0, index=own.index)
+        for _, rows in own.groupby(self.group[own.index]):
+            far[rows.index] = distances(costs(rows, self.objectives))
         nearest = far.groupby([own["machine"], own["method"]], sort=False).idxmin()
         return {(str(pair[0]), str(pair[1])): int(at) for pair, at in nearest.items()}
 
@@ -109,11 +156,14 @@ class SweepData:
     @cached_property
     def short(self) -> dict[str, str]:
         """Return a short name of each axis, and the whole one where short ones would be alike."""
-        names = list(self.axes)
-        last = {name: ".".join(name.split(".")[-2:]) for name in names}
-        last = {name: last[name].removeprefix("machine.").removeprefix("method.") for name in names}
-        taken = list(last.values())
-        return {name: last[name] if taken.count(last[name]) == 1 else name for name in names}
+        return _short([*self.axes])
+
+    @cached_property
+    def within(self) -> list[str]:
+        """Return the short names of what groups are told apart by."""
+        names = list(dict.fromkeys([*self.axes, *self.space.within]))
+        short = self.short | {n: t for n, t in _short(names).items() if n not in self.short}
+        return [short[name] for name in self.space.within]
 
     def value(self, number: int, axis: str) -> Any:
         """Return the value of an axis at a point; None: it does not take part."""
@@ -177,6 +227,23 @@ def read_sweep(folder: Path) -> SweepData:
     for name in wanted:
         rows[name] = pd.to_numeric(rows[name], errors="coerce")
     return SweepData(folder, space, points, axes, rows, traces, about)
+
+
+def in_order(values: Iterable[Value]) -> list[Value]:
+    """Return values once: numbers in order, others as they come; None, no value, is the last."""
+    found = dict.fromkeys(values)
+    known = [value for value in found if value is not None]
+    numbers = [v for v in known if isinstance(v, int | float) and not isinstance(v, bool)]
+    ordered: list[Value] = [*sorted(numbers)] if len(numbers) == len(known) else known
+    return [*ordered, None] if None in found else ordered
+
+
+def _short(names: list[str]) -> dict[str, str]:
+    last = {name: ".".join(name.split(".")[-2:]) for name in names}
+    for kind in KINDS:
+        last = {name: text.removeprefix(f"{kind}.") for name, text in last.items()}
+    taken = list(last.values())
+    return {name: last[name] if taken.count(last[name]) == 1 else name for name in names}
 
 
 def is_sweep(folder: Path) -> bool:

@@ -13,14 +13,16 @@ import pandas as pd
 from reports import words
 from reports.catalog import describe_machine
 from reports.summary import TextTable, flatten
+from reports.sweeping import groups
 from reports.sweeping.columns import Column, best_title, columns, label, value_text
 from reports.sweeping.front import best, costs, knee
-from reports.sweeping.read import SweepData
+from reports.sweeping.read import SHOWN, SweepData
 from reports.sweeping.rerun import point_command
 from sim.machines import make_machine
 from workloads.errors import InputError
 
 FRONT_ROWS = 100  # of the table of the front; all points stand in points.csv
+_TOGETHER = "\N{NO-BREAK SPACE}"
 _NUMBER = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?")
 
 
@@ -67,6 +69,11 @@ def headline(data: SweepData) -> str:
     if not ran:
         return text + "."
     front = int(data.front.sum())
+    if len(data.fronts()) > 1:
+        return (
+            f"{text}; {front:,} are on {len(data.fronts()):,} Pareto fronts, "
+            f"one for each {groups.title(data)}."
+        )
     return f"{text}; {front:,} {'is' if front == 1 else 'are'} on the Pareto front."
 
 
@@ -99,10 +106,12 @@ def objectives_line(data: SweepData) -> str:
 
 
 def best_points(data: SweepData) -> list[BestPoint]:
-    """Return the best feasible point of each objective, and the knee."""
+    """Return the best feasible point of each objective, and the knee; of groups the knees."""
     own = data.on_front
     if own.empty:
         return []
+    if data.grouped:
+        return _knees(data)
     known, values = columns(data), costs(own, data.objectives)
     found = []
     for at, (name, way) in enumerate(data.objectives.items()):
@@ -112,9 +121,76 @@ def best_points(data: SweepData) -> list[BestPoint]:
         found.append(BestPoint(best_title(name, way), value, number, settings(data, number)))
     if len(data.objectives) > 1:
         number = int(own.index[knee(values)])
-        text = " · ".join(known[n].text(own.at[number, n]) for n in list(data.objectives)[:2])
-        found.append(BestPoint("Knee", text, number, settings(data, number)))
+        found.append(BestPoint("Knee", _two(data, number), number, settings(data, number)))
     return found
+
+
+def _knees(data: SweepData) -> list[BestPoint]:
+    """Return the knee of each group's front; of too many groups an even spread."""
+    fronts = list(data.fronts().items())
+    found = []
+    for place, own in (fronts[at] for at in groups.spread(len(fronts), groups.NAMED)):
+        number = int(own.index[knee(costs(own, data.objectives))])
+        where = [pair for pair in settings(data, number) if pair[0] not in data.within]
+        found.append(BestPoint(groups.text(data, place), _two(data, number), number, where))
+    return found
+
+
+def _two(data: SweepData, number: int) -> str:
+    """Return the first two objectives of a point."""
+    known = columns(data)
+    names = list(data.objectives)[:2]
+    texts = [known[name].text(data.rows.at[number, name]) for name in names]
+    return " · ".join(text.replace(" ", _TOGETHER) for text in texts).replace(" ·", f"{_TOGETHER}·")
+
+
+def best_line(data: SweepData) -> str:
+    """Say what the front and the knee are."""
+    knee_line = (
+        "The knee is the point of the front nearest to the best of every objective at once, each "
+        "scaled from its best to its worst on the front."
+    )
+    if not data.grouped:
+        return (
+            "On the Pareto front no other feasible point is nowhere worse and somewhere better. "
+            + knee_line
+        )
+    name, count = groups.title(data), len(data.fronts())
+    shown = (
+        "the knee of each front"
+        if count <= groups.NAMED
+        else (f"the knees of {groups.NAMED} of {count:,} fronts")
+    )
+    return (
+        f"Points are compared with those of the same {name}: each {name} has a front, on which no "
+        f"other feasible point of it is nowhere worse and somewhere better. Above: {shown}. "
+        + knee_line
+    )
+
+
+def groups_table(data: SweepData) -> TextTable | None:
+    """Return a line a group: its points, the best of each objective, the knee; None: one group."""
+    if not data.grouped:
+        return None
+    known, fronts = columns(data), data.fronts()
+    own = [known[name] for name in data.objectives]
+    lines = []
+    for place, group in enumerate(data.groups):
+        mine = data.group == place
+        counts = [mine.sum(), (mine & data.feasible).sum(), (mine & data.front).sum()]
+        line = [*map(value_text, group), *(f"{count:,}" for count in counts)]
+        rows = fronts.get(place)
+        if rows is None:
+            lines.append([*line, *["-"] * (len(own) + 1)])
+            continue
+        values = costs(rows, data.objectives)
+        for at, column in enumerate(own):
+            row = rows.iloc[best(values, at)]
+            line.append(f"{_amount(column, float(row[column.name]))} (#{row.name})")
+        lines.append([*line, f"#{rows.index[knee(values)]}"])
+    names = [*data.within, "points", "feasible", "on the front"]
+    names += [f"best {column.title}" for column in own] + ["knee"]
+    return TextTable(names, lines, [*(False for _ in data.within), *[True] * (len(own) + 4)])
 
 
 def settings(data: SweepData, number: int) -> list[tuple[str, str]]:
@@ -129,23 +205,46 @@ def where(data: SweepData, number: int) -> str:
 
 
 def front_table(data: SweepData, numbers: Iterable[int]) -> tuple[list[str], list[list[Cell]]]:
-    """Return names of columns and a row a point: number, objectives, axes."""
+    """Return names of columns and a row a point: number, group, objectives, axes."""
     known = columns(data)
     own = [known[name] for name in data.objectives]
-    names = ["point", *(column.title for column in own), *(data.short[a] for a in data.axes)]
-    return names, [_front_row(data, number, own) for number in numbers]
+    axes = [name for name in data.axes if not data.grouped or name not in data.space.within]
+    within = data.within if data.grouped else []
+    names = ["point", *within, *(column.title for column in own), *(data.short[a] for a in axes)]
+    return names, [_front_row(data, number, own, axes) for number in numbers]
 
 
-def _front_row(data: SweepData, number: int, own: list[Column]) -> list[Cell]:
+def _front_row(data: SweepData, number: int, own: list[Column], axes: list[str]) -> list[Cell]:
     cells = [Cell(f"#{number}", number)]
+    if data.grouped:
+        cells += map(_cell, data.groups[data.group[number]])
     for column in own:
         value = float(data.rows.at[number, column.name])
         cells.append(Cell(_amount(column, value), value))
-    for name in data.axes:
-        value = data.axes.at[number, name]
-        numeric = isinstance(value, int | float) and not isinstance(value, bool)
-        cells.append(Cell(value_text(value), float(value) if numeric else None))
-    return cells
+    return [*cells, *(_cell(data.axes.at[number, name]) for name in axes)]
+
+
+def _cell(value: Any) -> Cell:
+    numeric = isinstance(value, int | float) and not isinstance(value, bool)
+    return Cell(value_text(value), float(value) if numeric else None)
+
+
+def shown_line(data: SweepData) -> str:
+    """Say which points of the front are shown."""
+    front, shown, count = int(data.front.sum()), len(data.shown), len(data.fronts())
+    if shown == front:
+        return f"All points of the {'fronts' if count > 1 else 'front'} are shown below."
+    if count == 1:
+        return (
+            f"Of {front:,} points on the front these {shown} are shown below: the best of each "
+            "objective, the knee, and an even spread along the first objective."
+        )
+    which = (
+        "of each in turn, first the knee, then the best of each objective"
+        if count <= SHOWN
+        else "the knees of an even spread of the fronts"
+    )
+    return f"Of {front:,} points on {count:,} fronts these {shown} are shown below: {which}."
 
 
 def _amount(column: Column, value: float) -> str:
@@ -181,7 +280,8 @@ def badges(data: SweepData) -> list[tuple[str, str]]:
     rows = data.rows[data.done]
     found = []
     if len(rows) and rows["synthetic"].astype(bool).any():
-        names = words.join(sorted(set(rows.loc[rows["synthetic"].astype(bool), "workload"])))
+        assumed = rows.loc[rows["synthetic"].astype(bool), "workload"]
+        names = words.join(list(dict.fromkeys(assumed)))
         found.append(("synthetic", f"the sparsity of {names} was assumed, not measured on a model"))
     drawn = sorted(set(rows.loc[rows["topk_data"] == "drawn", "machine"])) if len(rows) else []
     if drawn:
@@ -234,7 +334,8 @@ def traces_table(data: SweepData) -> tuple[TextTable, str]:
     A line says what the trace is of, how long it took, and how many points use it.
     """
     uses = data.points["trace"].value_counts()
-    found = {key: trace for key, trace in data.traces.items() if key in uses.index}
+    used = dict.fromkeys(data.points["trace"])
+    found = {key: data.traces[key] for key in used if key in data.traces}
     about = {key: _description(trace["description"]) for key, trace in found.items()}
     same = set.intersection(*(set(own.items()) for own in about.values())) if about else set()
     lines = []
@@ -255,7 +356,8 @@ def _description(description: Any) -> dict[str, str]:
     parameters = about.pop("parameters", None) or {}
     if "trace" in about:
         about["workload"] = about.pop("trace")
-    given = {n: v for n, v in flatten(parameters) if v != "None"}
+    inner = {**(about.pop("fields", None) or {}), **parameters}
+    given = {n: v or "(empty)" for n, v in flatten(inner) if v != "None"}
     return {n: str(v) for n, v in about.items()} | given
 
 

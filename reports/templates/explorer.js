@@ -32,13 +32,18 @@ window.prunesim = (() => {
   }
   for (const column of data.columns) column.values = unpack(column.values);
   for (const axis of data.axes) axis.codes = unpack(axis.codes);
+  // Points are compared within groups; without them there is one, of all points.
+  const groups = data.groups;
+  if (groups) groups.of = unpack(groups.of);
+  const groupOf = (at) => groups ? groups.of[at] : 0;
+  const groupTitle = groups ? groups.names.join(" and ") : "";
   const columns = new Map(data.columns.map((column) => [column.name, column]));
   const axes = new Map(data.axes.map((axis) => [axis.name, axis]));
   const objectives = Object.keys(data.objectives);
   const places = new Map(Array.from(data.number, (number, at) => [number, at]));
 
   const state = {
-    x: objectives[0], y: objectives[1] ?? objectives[0], colour: data.colour ? `axis ${data.colour}` : "",
+    x: objectives[0], y: objectives[1] ?? objectives[0], colour: data.groups ? "group" : data.colour ? `axis ${data.colour}` : "",
     logX: false, logY: false, feasible: false, front: false,
     allowed: new Map(data.axes.map((axis) => [axis.name, new Uint8Array(axis.values.length + 1).fill(1)])),
     picked: null,
@@ -57,6 +62,10 @@ window.prunesim = (() => {
   const valueOf = (axis, at) => axis.codes[at] === 0 ? "-" : show(axis, axis.values[axis.codes[at] - 1]);
   const show = (axis, value) => axis.numeric ? number(value, 6) : value;
   const titled = (column) => column.unit ? `${column.label}, ${column.unit}` : column.label;
+
+  const groupValue = (group) => groups.values[group].map((value) => typeof value === "number" ? number(value, 6) : value);
+  const groupText = (group) => groupValue(group).map((value, i) => `${groups.names[i]} = ${value}`).join(", ");
+  const ofFront = (at) => groups ? `on the front of ${groupText(groupOf(at))}` : "on the front";
 
   function element(tag, properties = {}, children = []) {
     const made = Object.assign(document.createElement(tag), properties);
@@ -91,9 +100,13 @@ window.prunesim = (() => {
     return `#${hex.join("")}`;
   }
   // Returns a function from a point to its colour, and entries for the legend.
-  function colouring() {
+  function colouring(key) {
     const grey = dark.matches ? "#8d97a3" : "#7b838d";
-    const [kind, ...rest] = state.colour.split(" "), name = rest.join(" ");
+    const [kind, ...rest] = key.split(" "), name = rest.join(" ");
+    if (kind === "group") {
+      const own = lineColours();
+      return { ...own, of: (at) => own.of(groupOf(at)), title: groupTitle };
+    }
     if (kind === "axis") {
       const axis = axes.get(name), count = axis.values.length;
       const spread = axis.numeric && count > 2;
@@ -125,22 +138,38 @@ window.prunesim = (() => {
     }
     return { of: (at) => data.front[at] ? css("--accent") : grey, title: "", entries: [["on the front", css("--accent")], ["other", grey]] };
   }
-  function legend(colours) {
-    const box = byId("legend");
-    box.replaceChildren();
-    if (colours.title) box.append(element("b", { textContent: colours.title }));
+  // The colours of the fronts' lines.
+  function lineColours() {
+    if (!groups) return { of: () => css("--accent") };
+    const count = groups.values.length;
+    const of = (group) => groups.ordered ? mixed(group / (count - 1)) : categories[group];
+    const text = (group) => groupValue(group).join(", ");
+    return {
+      of, title: `front lines, ${groupTitle}`, ends: [text(0), text(count - 1)],
+      entries: count <= 16 ? groups.values.map((_, group) => [text(group), of(group)]) : null,
+    };
+  }
+  function entriesOf(colours, className) {
+    const found = colours.title ? [element("b", { textContent: colours.title })] : [];
     if (colours.entries) {
       for (const [text, colour] of colours.entries) {
-        const dot = element("i");
-        dot.style.background = colour;
-        box.append(element("span", {}, [dot, text]));
+        const mark = element("i", { className });
+        mark.style.background = colour;
+        found.push(element("span", {}, [mark, text]));
       }
     } else {
       const ramp = element("i", { className: "ramp" });
       ramp.style.background = `linear-gradient(90deg, ${ramps[dark.matches ? "dark" : "light"].join(",")})`;
-      box.append(element("span", {}, [colours.ends[0], ramp, colours.ends[1]]));
+      found.push(element("span", {}, [colours.ends[0], ramp, colours.ends[1]]));
     }
-    box.append(element("span", {}, [element("i", { className: "ring" }), "ringed: on the front of all objectives"]));
+    return found;
+  }
+  function legend(colours, lines) {
+    const box = byId("legend");
+    box.replaceChildren(...entriesOf(colours, ""));
+    if (groups && state.colour !== "group") box.append(...entriesOf(lines, "line"));
+    const ring = groups ? `ringed: on the front of its ${groupTitle}, over all objectives` : "ringed: on the front of all objectives";
+    box.append(element("span", {}, [element("i", { className: "ring" }), ring]));
     if (data.status.some((status, at) => status === 0 && !data.feasible[at])) box.append(element("span", {}, [element("i", { className: "faint" }), "faint: outside a constraint"]));
   }
 
@@ -155,44 +184,51 @@ window.prunesim = (() => {
     const x = columns.get(state.x).values[at], y = columns.get(state.y).values[at];
     return Number.isFinite(x) && Number.isFinite(y) && (!state.logX || x > 0) && (!state.logY || y > 0);
   }
-  // The staircase of points that no shown feasible point beats in the two columns.
-  function staircase(x, y) {
+  // The staircase of each group: its shown feasible points that none of them beats in the two columns.
+  function staircases(x, y) {
     const ways = [data.objectives[state.x], data.objectives[state.y]];
-    if (!ways[0] || !ways[1] || state.x === state.y) return { x: [], y: [], mode: "after" };
+    if (!ways[0] || !ways[1] || state.x === state.y) return [];
     const better = ways.map((way) => way === "min" ? 1 : -1);
     const own = shown.filter((at) => data.feasible[at]).sort((a, b) =>
       better[0] * (x.values[a] - x.values[b]) || better[1] * (y.values[a] - y.values[b]));
-    const kept = [];
-    let best = Infinity;
+    const found = new Map();  // group: its steps, from the best across to the worst
     for (const at of own) {
-      const cost = better[1] * y.values[at];
-      if (cost < best) { best = cost; kept.push(at); }
+      if (!found.has(groupOf(at))) found.set(groupOf(at), []);
+      const steps = found.get(groupOf(at));
+      if (!steps.length || better[1] * (y.values[at] - y.values[steps.at(-1)]) < 0) steps.push(at);
     }
-    if (better[0] < 0) kept.reverse();
-    return {
-      x: kept.map((at) => x.values[at] / x.factor), y: kept.map((at) => y.values[at] / y.factor),
-      mode: better[0] > 0 ? "after" : "before",
-    };
+    return [...found].filter(([, steps]) => steps.length > 1);
   }
-  // Beside the first objective the one with the longest staircase tells most.
+  // Along each step, then up or down to the next.
+  function corners(steps, x, y) {
+    const xs = [], ys = [];
+    steps.forEach((at, i) => {
+      if (i) { xs.push(x.values[at] / x.factor); ys.push(ys.at(-1)); }
+      xs.push(x.values[at] / x.factor);
+      ys.push(y.values[at] / y.factor);
+    });
+    return [xs, ys];
+  }
+  // Beside the first objective the one with the longest staircases tells most.
   function tellingPair() {
     shown = Array.from(data.number, (_, at) => at).filter((at) => data.feasible[at]);
     let most = 0, chosen = state.y;
     for (const name of objectives.slice(1)) {
       state.y = name;
-      const steps = staircase(columns.get(state.x), columns.get(name)).x.length;
+      const found = staircases(columns.get(state.x), columns.get(name));
+      const steps = found.reduce((sum, [, own]) => sum + own.length, 0);
       if (steps > most) { most = steps; chosen = name; }
     }
     state.y = chosen;
   }
   function refresh() {
-    const x = columns.get(state.x), y = columns.get(state.y), colours = colouring();
+    const x = columns.get(state.x), y = columns.get(state.y), colours = colouring(state.colour), own = lineColours();
     const ink = css("--ink"), many = data.count > 3000;
     shown = [];
     for (const layer of [0, 1, 2]) {  // faint ones first, the front last: it is drawn on top
       for (let at = 0; at < data.count; at++) {
-        const own = data.front[at] ? 2 : data.feasible[at] ? 1 : 0;
-        if (own === layer && passes(at)) shown.push(at);
+        const place = data.front[at] ? 2 : data.feasible[at] ? 1 : 0;
+        if (place === layer && passes(at)) shown.push(at);
       }
     }
     const count = shown.length;
@@ -212,17 +248,19 @@ window.prunesim = (() => {
     const model = (name) => plot.document.get_model_by_name(name);
     model("points").selected.indices = [];
     model("points").data = columnsOf;
-    const line = staircase(x, y);
-    model("line-glyph").glyph.mode = line.mode;
-    model("line").data = { x: line.x, y: line.y };
+    const lines = staircases(x, y), drawn = lines.map(([, steps]) => corners(steps, x, y));
+    model("lines").data = {
+      xs: drawn.map(([xs]) => xs), ys: drawn.map(([, ys]) => ys), colour: lines.map(([group]) => own.of(group)),
+    };
     plot.below[0].axis_label = titled(x);
     plot.left[0].axis_label = titled(y);
-    legend(colours);
+    legend(colours, own);
     const feasible = shown.reduce((sum, at) => sum + data.feasible[at], 0);
     const front = shown.reduce((sum, at) => sum + data.front[at], 0);
     byId("count").textContent = `${count.toLocaleString("en")} of ${data.count.toLocaleString("en")} points shown, ` +
-      `${feasible.toLocaleString("en")} feasible, ${front.toLocaleString("en")} on the front. ` +
-      (line.x.length > 1 ? "The line joins what is best in the two columns shown." : "");
+      `${feasible.toLocaleString("en")} feasible, ${front.toLocaleString("en")} on ${groups ? "a" : "the"} front. ` +
+      (!lines.length ? "" : groups ? `A line joins what is best of one ${groupTitle} in the two columns shown.`
+        : "The line joins what is best in the two columns shown.");
     document.documentElement.dataset.points = count;
     ring();
     theme();
@@ -239,7 +277,6 @@ window.prunesim = (() => {
     }
     for (const grid of plot.center) if ("grid_line_color" in grid) grid.grid_line_color = line;
     const model = (name) => plot.document.get_model_by_name(name);
-    model("line-glyph").glyph.line_color = css("--accent");
     model("ring").glyph.line_color = css("--warn");
   }
 
@@ -259,7 +296,7 @@ window.prunesim = (() => {
     const box = byId("hover"), found = event.index.indices;
     if (!found.length) { box.hidden = true; return; }
     const at = shown[found[found.length - 1]];
-    const pairs = [["", `#${data.number[at]}${data.front[at] ? ", on the front" : data.feasible[at] ? "" : ", outside a constraint"}`]];
+    const pairs = [["", `#${data.number[at]}${data.front[at] ? `, ${ofFront(at)}` : data.feasible[at] ? "" : ", outside a constraint"}`]];
     for (const name of new Set([...objectives, state.x, state.y])) pairs.push([columns.get(name).label, amount(columns.get(name), at)]);
     for (const axis of data.axes) if (axis.codes[at]) pairs.push([axis.short, valueOf(axis, at)]);
     if (found.length > 1) pairs.push(["", `and ${found.length - 1} more points here`]);
@@ -284,7 +321,7 @@ window.prunesim = (() => {
     state.picked = at;
     const box = byId("picked");
     const what = data.status[at] === 0
-      ? data.front[at] ? "on the front" : data.feasible[at] ? "feasible" : "outside a constraint"
+      ? data.front[at] ? ofFront(at) : data.feasible[at] ? "feasible" : "outside a constraint"
       : data.reasons[data.reason[at] - 1];
     const rest = data.columns.filter((column) => !objectives.includes(column.name));
     const text = command(at);
@@ -392,10 +429,10 @@ window.prunesim = (() => {
     tellingPair();
     const own = objectives.map((name) => [name, columns.get(name).label]);
     const others = data.columns.filter((column) => !objectives.includes(column.name)).map((column) => [column.name, column.label]);
-    const groups = [["objectives", own], ["other columns", others]];
-    choice("choose-x", groups, state.x, (value) => { state.x = value; refresh(); });
-    choice("choose-y", groups, state.y, (value) => { state.y = value; refresh(); });
-    choice("choose-colour", [["", [["", "front"]]],
+    const choices = [["objectives", own], ["other columns", others]];
+    choice("choose-x", choices, state.x, (value) => { state.x = value; refresh(); });
+    choice("choose-y", choices, state.y, (value) => { state.y = value; refresh(); });
+    choice("choose-colour", [["", groups ? [["group", groupTitle], ["", "front"]] : [["", "front"]]],
       ["axes", data.axes.filter((axis) => axis.values.length > 1 || axis.codes.includes(0)).map((axis) => [`axis ${axis.name}`, axis.short])],
       ["columns", [...own, ...others].map(([name, label]) => [`column ${name}`, label])]],
       state.colour, (value) => { state.colour = value; refresh(); });

@@ -7,7 +7,8 @@ point with NaN is never on the front.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from itertools import zip_longest
 from typing import Any
 
 import numpy as np
@@ -38,6 +39,37 @@ def front(values: Any, directions: Sequence[str]) -> BoolArray:
         unique, places = np.unique(costs[known], axis=0, return_inverse=True)
         mask[known] = _front_of_sorted(unique)[places.reshape(-1)]
     return mask
+
+
+def front_within(values: Any, directions: Sequence[str], groups: Sequence[Hashable]) -> BoolArray:
+    """Return which points no other point of the same group dominates.
+
+    Args:
+        values, directions: as in `front`.
+        groups: one a point.
+
+    Raises:
+        InputError: directions that do not fit, or not one group a point.
+    """
+    costs = as_costs(values, directions)
+    mask = np.zeros(len(costs), np.bool_)
+    for rows in rows_of(groups, len(costs)):
+        mask[rows] = front(costs[rows], ["min"] * costs.shape[1])
+    return mask
+
+
+def rows_of(groups: Sequence[Hashable], count: int) -> list[IntArray]:
+    """Return the places of the points of each group, in the order in which groups first come.
+
+    Raises:
+        InputError: not `count` of them, one a point.
+    """
+    if len(groups) != count:
+        raise InputError(f"groups must be {count}, one a point, not {len(groups)}")
+    found: dict[Hashable, list[int]] = {}
+    for at, group in enumerate(groups):
+        found.setdefault(group, []).append(at)
+    return [np.array(rows, np.int64) for rows in found.values()]
 
 
 def ranks(values: Any, directions: Sequence[str]) -> IntArray:
@@ -85,6 +117,19 @@ def spread(costs: FloatArray, count: int) -> list[int]:
             left = np.delete(left, at)
         order += left.tolist()
     return order
+
+
+def spread_within(costs: FloatArray, count: int, groups: Sequence[Hashable]) -> list[int]:
+    """Return the order in which to look at points of groups: each in its own order, in turn.
+
+    Args:
+        costs, count: as in `spread`.
+        groups: one a point.
+    """
+    orders = [
+        [int(rows[at]) for at in spread(costs[rows], count)] for rows in rows_of(groups, len(costs))
+    ]
+    return [at for turn in zip_longest(*orders) for at in turn if at is not None]
 
 
 def _distances(places: FloatArray, chosen: int) -> FloatArray:

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from sim.sweep.axes import Assignment, sample
+from sim.sweep.axes import Assignment, Value, sample
 from sim.sweep.foresight import Range
-from sim.sweep.pareto import FloatArray, spread
+from sim.sweep.pareto import FloatArray, spread_within
 from sim.sweep.point import Point, TraceOrder, point_of
 from sim.sweep.samplers import (
     Evolving,
@@ -69,7 +69,7 @@ class _Run:
         self._verdicts: dict[str, Verdict | None] = {}  # key -> what became of it
         self._foreseen: dict[str, dict[str, Range]] = {}
         self._simulated = 0
-        self._front = _Front()
+        self._fronts: dict[tuple[Value, ...], _Front] = {}  # a group of `within` -> its front
 
     def run(self) -> None:
         sampler, size, stale = self._sampler(), self._space.size(), 0
@@ -109,13 +109,18 @@ class _Run:
         return self._by_bounds(candidates, batch)[:batch]
 
     def _by_bounds(self, assignments: Iterable[Assignment], count: int) -> list[Assignment]:
-        """Return points in the order in which to look at them; `count`: as in `spread`."""
+        """Return points in the order in which to look at them; `count`: as in `spread`.
+
+        The groups of `within` take turns.
+        """
         points = [point_of(self._space, 0, assignment) for assignment in assignments]
         self._work.make_traces(dict.fromkeys(point.order for point in points))
         candidates = [self._candidate(point) for point in points]
         self._foresee(candidates)
         costs = [at_best(self._foreseen.get(c.key), self._space) for c in candidates]
-        return [points[i].assignment for i in spread(np.array(costs), count)]
+        groups = [self._space.group(point.assignment) for point in points]
+        order = spread_within(np.array(costs), count, groups)
+        return [points[i].assignment for i in order]
 
     def _look_at(self, asked: Iterable[Assignment]) -> None:
         """Run those of a batch that are new, unless they cannot be on the front."""
@@ -146,7 +151,7 @@ class _Run:
             verdict = Verdict(costs_of(found.row, self._space), violations)
             self._verdicts[candidate.key] = verdict
             if verdict.feasible:
-                self._front.add(verdict.costs, candidate.point.number)
+                self._front(candidate.point).add(verdict.costs, candidate.point.number)
 
     def _left_out(self, candidate: _Candidate) -> bool:
         """Tell whether a point cannot be on the front; if so keep why."""
@@ -156,7 +161,7 @@ class _Run:
         costs, worst = at_best(known, self._space), least_broken(known, self._space)
         reason = broken(worst, self._space)
         if reason is None:
-            number = self._front.dominating(costs)
+            number = self._front(candidate.point).dominating(costs)
             if number is None:
                 return False
             reason = f"its bounds are dominated by point {number}"
@@ -165,6 +170,10 @@ class _Run:
             self._verdicts[candidate.key] = Verdict(costs, violations)
         self._work.leave_out(candidate.point, reason)
         return True
+
+    def _front(self, point: Point) -> _Front:
+        """Return the front so far among those that a point is compared with."""
+        return self._fronts.setdefault(self._space.group(point.assignment), _Front())
 
     def _candidate(self, point: Point) -> _Candidate:
         key, failure = self._work.address(point)

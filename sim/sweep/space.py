@@ -89,6 +89,10 @@ class Space(Config):
     """columns of the rows, and which way is better"""
     constraints: dict[str, Constraint] = Field(default_factory=dict)
     """columns of the rows, and the bounds of a feasible point"""
+    within: list[str] = Field(default_factory=list)
+    """axes, or fields that axes set, within whose values the front is looked for: a point is
+    compared only with points that have the same there, as the context of a model, which nobody
+    chooses for speed; one that takes a single value makes one group and changes nothing"""
     search: Search | None = None
     """run the points that a search chooses instead of all"""
 
@@ -109,10 +113,29 @@ class Space(Config):
             for field in set(axis.fields(name)).intersection(NAMES):
                 for value in axis.points(name, self.seed):
                     _check_value(field, value)
+        self._check_within()
         if not self.objectives:
             raise InputError("objectives must be at least 1, there is none")
         if self.search is not None and self.sample is not None:
             raise InputError(f"sample must be left out with search, it is {self.sample}")
+
+    def _check_within(self) -> None:
+        """Check that fronts can be told apart by what axes vary, and that a search keeps to it.
+
+        What no axis sets is refused, not taken for one group: it is a name gone wrong, or a field
+        that has lost its axis, and the front would be another than the one asked for.
+        """
+        varied = {field: None for n, axis in self.axes.items() for field in (n, *axis.fields(n))}
+        for name in self.within:
+            if not varied:
+                raise InputError(f"within must name what an axis sets, there is none for {name!r}")
+            if name not in varied:
+                raise InputError(unknown_name("within", name, varied))
+        if self.within and self.search is not None and self.search.sampler != "bounds":
+            raise InputError(
+                f"within must be left out with sampler {self.search.sampler}, which ranks all "
+                "points together: use sampler = 'bounds', or a sweep for each group"
+            )
 
     @classmethod
     def read(cls, path: Path) -> Space:
@@ -146,6 +169,18 @@ class Space(Config):
         """Return what does not vary, by the names that conditions use."""
         names: dict[str, Value] = {name: getattr(self, name) for name in NAMES}
         return names | self.set
+
+    def named(self, assignment: Assignment) -> dict[str, Value]:
+        """Return what a point has, by the names of axes, of fields that are set, and of `NAMES`."""
+        names = self.fixed
+        for axis, value in assignment.items():
+            names |= self.axes[axis].sets(axis, value)
+        return names
+
+    def group(self, assignment: Assignment) -> tuple[Value, ...]:
+        """Return the values of `within` at a point; None: what sets it takes no part."""
+        names = self.named(assignment)
+        return tuple(names.get(name) for name in self.within)
 
     def assignments(self) -> Iterator[Assignment]:
         """Yield the points of the grid, or of the sample."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from reports.figures.style import OTHER, stack, y_names
+from reports.sweeping import groups
 from reports.sweeping.columns import columns
 from reports.sweeping.read import SweepData
 
@@ -17,9 +18,14 @@ _SMALL = 0.02  # parts below this share of every bar are drawn as one
 
 
 def point_names(data: SweepData, numbers: list[int]) -> list[str]:
-    """Return the label of each point's bar: its number, and the first objective."""
+    """Return the label of each point's bar: its number, its group, and the first objective."""
     first = columns(data)[next(iter(data.objectives))]
-    return [f"#{number} · {first.text(data.rows.at[number, first.name])}" for number in numbers]
+    found = []
+    for number in numbers:
+        group = [groups.short(data, data.group[number])] if data.grouped else []
+        parts = [f"#{number}", *group, first.text(data.rows.at[number, first.name])]
+        found.append(" · ".join(parts))
+    return found
 
 
 def parts_of(data: SweepData, table: str, value: str) -> pd.DataFrame:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from reports.figures.style import STUDIED, NothingToDraw, lighter, new_figure, styled
-from reports.sweeping.columns import Column, columns
+from reports.sweeping.columns import Column, columns, value_text
 from reports.sweeping.read import SweepData
 from reports.sweeping.sensitivity import by_value, main_effects
 
@@ -21,6 +22,8 @@ CAPTION = (
     "are; the band holds the middle half of the points. Panels of a row share their scale."
 )
 _AXES = 6  # that are drawn, those that move most
+_TICKS = 4  # of an axis of numbers, at most
+_ROOM = 95  # digits that fit beside one another across the whole figure
 _SPREAD = 20.0  # an axis that spans more is drawn with a logarithmic scale
 
 
@@ -36,7 +39,7 @@ def draw(data: SweepData) -> Figure:
         for at, (line, objective) in enumerate(zip(panels, data.objectives, strict=True)):
             last = at == len(panels) - 1
             for axes, (axis, own) in zip(line, tables.items(), strict=True):
-                _panel(axes, own, known[objective], last=last)
+                _panel(axes, own, known[objective], room=_ROOM / len(tables), last=last)
                 if last:
                     axes.set_xlabel(data.short[axis], fontsize=9)
             line[0].set_ylabel(known[objective].title.replace(" of ", " of\n"), fontsize=9)
@@ -50,7 +53,7 @@ def _tables(data: SweepData) -> dict[str, pd.DataFrame]:
     return {name: own for name, own in found.items() if len(own)}
 
 
-def _panel(axes: Axes, own: pd.DataFrame, column: Column, *, last: bool) -> None:
+def _panel(axes: Axes, own: pd.DataFrame, column: Column, *, room: float, last: bool) -> None:
     numeric = _numeric(own)
     places = own["place"] if numeric else pd.Series(range(len(own)), dtype=float)
     middle, low, high = (
@@ -59,10 +62,11 @@ def _panel(axes: Axes, own: pd.DataFrame, column: Column, *, last: bool) -> None
     if numeric:
         axes.fill_between(places, low, high, color=lighter(STUDIED, 0.8), linewidth=0)
         axes.plot(places, middle, "o-", color=STUDIED, markersize=4, linewidth=1.4)
-        if places.min() > 0 and places.max() / places.min() >= _SPREAD:
+        log = bool(places.min() > 0 and places.max() / places.min() >= _SPREAD)
+        if log:
             axes.set_xscale("log")
             axes.minorticks_off()
-        axes.set_xticks(*_ticks(places.tolist()))
+        axes.set_xticks(*ticks(places.tolist(), room, log=log))
     else:
         axes.vlines(places, low, high, color=lighter(STUDIED, 0.7), linewidth=5)
         axes.plot(places, middle, "o", color=STUDIED, markersize=5)
@@ -77,11 +81,29 @@ def _numeric(own: pd.DataFrame) -> bool:
     return bool(pd.to_numeric(texts, errors="coerce").notna().all())
 
 
-def _ticks(places: list[float]) -> tuple[list[float], list[str]]:
-    """Return at most four ticks, the ends among them."""
-    count = min(len(places), 4)
+def ticks(places: list[float], room: float, *, log: bool) -> tuple[list[float], list[str]]:
+    """Return at most four ticks, the ends among them, and their labels, which do not touch.
+
+    Args:
+        places: of the values, rising.
+        room: digits that fit beside one another.
+        log: the scale is logarithmic.
+    """
+    count = min(len(places), _TICKS)
     picked = [places[round(i * (len(places) - 1) / max(count - 1, 1))] for i in range(count)]
-    return picked, [f"{place:.4g}" for place in picked]
+    first, last = (math.log(places[i]) if log else places[i] for i in (0, -1))
+
+    def span(place: float) -> tuple[float, float]:
+        at = ((math.log(place) if log else place) - first) / ((last - first) or 1.0) * room
+        half = (len(value_text(place)) + 1) / 2
+        return at - half, at + half
+
+    kept = [picked[0]]
+    for place in picked[1:-1]:
+        if span(kept[-1])[1] <= span(place)[0] and span(place)[1] <= span(picked[-1])[0]:
+            kept.append(place)
+    kept += picked[-1:] if count > 1 else []
+    return kept, [value_text(place) for place in kept]
 
 
 def takeaway(data: SweepData) -> str:

@@ -68,7 +68,7 @@ def _cell(axes: object, x: int, y: int, share: float) -> None:
         words.percent(round(share, 3)) if known else "–",
         ha="center",
         va="center",
-        color="white" if known and share > 0.55 else INK if known else FAINT,
+        color="white" if known and share > 0.75 else INK if known else FAINT,
         fontweight="bold" if known and share >= 0.25 else "normal",
     )
 

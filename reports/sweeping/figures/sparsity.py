@@ -26,8 +26,9 @@ if TYPE_CHECKING:
 TITLE = "Offered against exploited sparsity"
 CAPTION = (
     "One row a machine and method, at the point that is nearest to the best of every objective at "
-    "once (its number in brackets). Pale: what the trace allows to leave out, all kinds of "
-    "sparsity together. Dark: what the machine really left out. Each kind stands in the CSV file."
+    "once, of its group where there are groups (its number in brackets). Pale: what the trace "
+    "allows to leave out, all kinds of sparsity together. Dark: what the machine really left out. "
+    "Each kind stands in the CSV file."
 )
 _OFFERED = lighter(STUDIED, 0.72)
 _ROWS = 24  # at most; the rest stands in the CSV file
@@ -51,6 +52,9 @@ def draw(data: SweepData) -> Figure:
         shares = 100 * sums[["offered", "exploited"]].div(sums["dense"], axis=0)
         low, high = float(shares.min().min()), float(shares.max().max())
         panels[0].set_xlim(min(0.0, 1.25 * low), 1.42 * max(high, 5.0))
+        panels[0].set_xticks(
+            [at for at in panels[0].get_xticks() if min(0.0, 1.25 * low) <= at <= 100]
+        )
         legend_above(figure, [("offered", _OFFERED, None), ("exploited", STUDIED, None)])
     return figure
 

@@ -25,6 +25,7 @@ CAPTION = (
     "The same points. One bar is the busiest unit of the point, named at its end: what it does or "
     "waits for, in shares of the run's cycles. All units stand in the CSV file."
 )
+_LEAST = 0.001  # share of the cycles that is worth a word
 
 
 def draw(data: SweepData) -> Figure:
@@ -76,8 +77,8 @@ def takeaway(data: SweepData) -> str:
     own = shares.loc[number]
     waits = own.drop([s for s in ("busy", "idle") if s in own.index]).sort_values()
     text = f"At #{number}, {units[0]} is busy {words.percent(own['busy'])} of the time"
-    if len(waits) and waits.iloc[-1] > 0:
-        text += f" and waits most for “{str(waits.index[-1]).replace('_', ' ')}”"
+    if len(waits) and waits.iloc[-1] >= _LEAST:
+        text += f"; the largest part of the rest is “{str(waits.index[-1]).replace('_', ' ')}”"
         text += f" ({words.percent(waits.iloc[-1])})"
     return text + "."
 

@@ -136,6 +136,65 @@ def test_controls(small: Path, small_page: Path, tmp_path: Path) -> None:
     visit(tmp_path / "profile", steps)
 
 
+GROUPED: dict[str, Any] = {
+    "title": "grouped",
+    "method": "spatten",
+    "axes": {"workload.context": [512, 2048], "machine.value_topk.lanes": [1, 4, 16]},
+    "within": ["workload.context"],
+    "objectives": {"latency_ns": "min", "throughput_gops": "max"},
+}
+
+
+def _grouped_row(number: int, own: dict[str, float]) -> dict[str, float]:
+    """Faster is less throughput, in each context; all of 2,048 is worse than all of 512."""
+    lanes, context = own["machine.value_topk.lanes"], own["workload.context"]
+    return {"latency_ns": context * 10 / lanes, "throughput_gops": 1e5 / context / lanes}
+
+
+def test_each_group_has_its_line(make_sweep: Callable[..., Path], tmp_path: Path) -> None:
+    page = write_report(make_sweep(tmp_path / "grouped", GROUPED, _grouped_row))
+    lines = "Bokeh.documents.at(-1).get_model_by_name('lines').data"
+
+    async def steps(browser: Browser) -> None:
+        await browser.look()
+        await browser.open(page)
+        assert await browser.value(f"{lines}.xs.map(xs => Array.from(xs))") == [
+            [0.32, 1.28, 1.28, 5.12, 5.12],
+            [1.28, 5.12, 5.12, 20.48, 20.48],
+        ]
+        assert await browser.value(f"Array.from({lines}.ys[0]).map(y => Math.round(y * 100))") == [
+            1221,
+            1221,
+            4883,
+            4883,
+            19531,
+        ]
+        colours = await browser.value(f"Array.from({lines}.colour)")
+        assert len(set(colours)) == 2
+        legend = await browser.value("document.getElementById('legend').textContent")
+        assert "context5122,048ringed: on the front of its context" in legend
+        count = await browser.value("document.getElementById('count').textContent")
+        assert "6 on a front. A line joins what is best of one context" in count
+        await browser.value("prunesim.hover({index: {indices: [5]}, geometry: {sx: 9, sy: 9}})")
+        told = await browser.value("document.getElementById('hover').textContent")
+        assert "#5, on the front of context = 2,048" in told
+        await browser.value("prunesim.pick(0)")
+        picked = await browser.value("document.getElementById('picked').textContent")
+        assert "on the front of context = 512" in picked
+        await browser.value("document.querySelector('#axis-filters input').click()")  # without 512
+        assert await browser.value(f"{lines}.xs.map(xs => xs.length)") == [5]
+        assert await browser.value(f"{lines}.colour[0]") == colours[1]
+        await browser.value("document.getElementById('choose-colour').value = ''")
+        await browser.value(
+            "document.getElementById('choose-colour').dispatchEvent(new Event('change'))"
+        )
+        legend = await browser.value("document.getElementById('legend').textContent")
+        assert "front lines, context5122,048" in legend
+        assert await browser.faults() == []
+
+    visit(tmp_path / "profile", steps)
+
+
 def test_an_error_is_seen(small_page: Path, tmp_path: Path) -> None:
     broken = tmp_path / "broken.html"
     broken.write_text(

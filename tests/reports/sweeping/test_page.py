@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 from reports.cli import app
 from reports.sweeping import explorer, tables
 from reports.sweeping.figures import FIGURES
+from reports.sweeping.figures.effects import ticks
 from reports.sweeping.page import render, write_figure, write_report
 from reports.sweeping.read import read_sweep
 from reports.sweeping.rerun import as_toml, point_command
@@ -218,6 +219,18 @@ def test_command_line(small: Path, tmp_path: Path) -> None:
         done = runner.invoke(app, ["report", *arguments])
         assert done.exit_code == 2
         assert sentence in done.stderr
+
+
+def test_ticks_of_effects_do_not_touch() -> None:
+    contexts = [512.0, 1024.0, 2048.0, 4096.0, 8192.0, 16384.0, 32768.0]
+    assert ticks(contexts, 40, log=True) == (
+        [512, 2048, 8192, 32768],
+        ["512", "2048", "8192", "32768"],
+    )
+    assert ticks(contexts, 15, log=True)[1] == ["512", "2048", "32768"]
+    assert ticks(contexts, 5, log=True)[1] == ["512", "32768"]
+    assert ticks(contexts, 40, log=False)[1] == ["512", "8192", "32768"]
+    assert ticks([3.0], 40, log=True) == ([3.0], ["3"])
 
 
 def test_figure_with_nothing_to_show(make_sweep: Callable[..., Path], tmp_path: Path) -> None:

@@ -10,7 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from sim.sweep.pareto import dominates, front, hypervolume, ranks, spread
+from sim.sweep.pareto import (
+    dominates,
+    front,
+    front_within,
+    hypervolume,
+    ranks,
+    spread,
+    spread_within,
+)
 from tests.sim.sweep.spaces import hide
 from workloads.errors import InputError
 
@@ -50,6 +58,28 @@ def test_front_and_ranks_are_what_they_are_defined_as(values, seed):
     directions = ["max" if seed >> column & 1 else "min" for column in range(values.shape[1])]
     assert front(values, directions).tolist() == by_definition(values, directions)
     assert ranks(values, directions).tolist() == peeled(values, directions)
+
+
+@settings(max_examples=100, deadline=None)
+@given(values=SMALL, seed=st.integers(0, 15), data=st.data())
+def test_a_front_within_groups_is_the_front_of_each_alone(values, seed, data):
+    directions = ["max" if seed >> column & 1 else "min" for column in range(values.shape[1])]
+    size = len(values)
+    groups = data.draw(
+        st.lists(st.sampled_from(["a", ("b", 1), None]), min_size=size, max_size=size)
+    )
+    found = front_within(values, directions, groups)
+    for group in set(groups):
+        own = [at for at in range(size) if groups[at] == group]
+        assert found[own].tolist() == by_definition(values[own], directions)
+    assert front_within(values, directions, [()] * size).tolist() == by_definition(
+        values, directions
+    )
+
+
+def test_groups_must_be_one_a_point():
+    with pytest.raises(InputError, match="groups must be 2, one a point, not 1"):
+        front_within([[1], [2]], ["min"], ["a"])
 
 
 @pytest.mark.parametrize("objectives", [1, 2, 3, 4])
@@ -104,6 +134,15 @@ def test_spread_takes_what_is_unknown_for_the_best():
     assert spread(np.array([[1.0, 1.0], [-np.inf, -np.inf], [2.0, 2.0]]), 3) == [1, 0, 2]
     assert spread(np.full((3, 2), -np.inf), 3) == [0, 1, 2]
     assert spread(np.zeros((0, 2)), 3) == []
+
+
+def test_groups_take_turns_each_in_its_own_order():
+    """All of group a dominate all of group b; c has one point, and then no more turns."""
+    costs = np.array([[2.0], [1.0], [40.0], [30.0], [10.0], [3.0]])
+    groups = ["a", "a", "b", "b", "c", "a"]
+    assert spread_within(costs, 6, groups) == [1, 3, 4, 0, 2, 5]
+    assert spread_within(costs, 6, [0] * 6) == spread(costs, 6) == [1, 0, 5, 4, 3, 2]
+    assert spread_within(np.zeros((0, 2)), 3, []) == []
 
 
 @pytest.mark.parametrize(

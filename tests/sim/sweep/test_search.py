@@ -16,7 +16,7 @@ from sim.sweep import search as searching
 from sim.sweep import work as working
 from sim.sweep.evaluate import Evaluated
 from sim.sweep.foresight import UNKNOWN, Range
-from sim.sweep.pareto import dominates, front
+from sim.sweep.pareto import dominates, front, front_within
 from sim.sweep.samplers import Evolving, Verdict, costs_of, ordered, violations_of
 from sim.sweep.search import STALE, at_best, broken, least_broken
 from sim.sweep.store import Store
@@ -208,6 +208,46 @@ def test_the_front_of_real_runs_is_the_same_with_and_without_pruning(tmp_path, s
         fronts.append({tuple(v) for v, on in zip(values, mask, strict=True) if on})
         assert (len(done) < 16) == prune
     assert fronts[0] == fronts[1]
+
+
+GROUPED = {"within": ["machine.flow.cascade_topk"]}
+
+
+def test_bounds_prune_only_within_a_group(instant, tmp_path):
+    """A serial cascade is always worse, so without `within` none of it is on the front."""
+    fronts, kinds = {}, {}
+    for name, more in (("together", {}), ("apart", GROUPED)):
+        for prune in (True, False):
+            folder = tmp_path / f"{name} {prune}"
+            run(space({"sampler": "bounds", "trials": 160, "prune": prune}, **more), folder)
+            fronts[name, prune] = _fronts(folder, more)
+        kinds[name] = {kind for kind, _ in fronts[name, True]}
+        assert fronts[name, True] == fronts[name, False]
+    assert kinds == {"together": {"parallel"}, "apart": {"parallel", "serial"}}
+    points = stored(tmp_path / "apart True")
+    pruned = [p for p in points if p.status == "pruned"]
+    assert len(pruned) > 10
+    for point in pruned:
+        better = points[int(str(point.reason).rpartition(" ")[2])]
+        assert _kind(better) == _kind(point)
+
+
+def _kind(point: Any) -> str:
+    return str(point.assignment["machine.flow.cascade_topk"])
+
+
+def _fronts(folder: Path, more: dict[str, Any]) -> set[tuple[str, tuple[float, ...]]]:
+    done = [p for p in stored(folder) if p.row]
+    values = [[p.row[name] for name in OBJECTIVES] for p in done if p.row]
+    groups = [_kind(p) if more else "" for p in done]
+    mask = front_within(values, list(OBJECTIVES.values()), groups)
+    return {(_kind(p), tuple(v)) for p, v, on in zip(done, values, mask, strict=True) if on}
+
+
+def test_bounds_look_at_all_groups_in_turn(instant, tmp_path):
+    run(space({"sampler": "bounds", "trials": 20, "prune": False}, **GROUPED), tmp_path)
+    kinds = [_kind(p) for p in stored(tmp_path)]
+    assert kinds == ["parallel", "serial"] * 10
 
 
 def test_nothing_is_left_out_by_an_objective_without_bounds(instant, tmp_path, monkeypatch):

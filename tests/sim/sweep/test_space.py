@@ -65,6 +65,29 @@ def test_a_file_describes_a_space(tmp_path):
             "[axes]\nmachine = {values = ['dense'], when = {seed = 1, workloat = 'x'}}",
             "axis machine must depend on what stands before it, when names 'workloat'",
         ),
+        (
+            "within = ['machin']\n[axes]\nmachine = ['dense']",
+            "within must be one of machine, not 'machin' .did you mean 'machine'",
+        ),
+        (
+            "within = ['bits']\n[axes]\nkv_bits = {values = [1], set = ['machine.kv.bits']}",
+            "within must be one of kv_bits, machine.kv.bits, not 'bits' .did you mean 'kv_bits'",
+        ),
+        # what has a value, but no axis
+        (
+            "within = ['workload.context']\n[set]\n'workload.context' = 8\n[axes]\nseed = [1, 2]",
+            "within must be one of seed, not 'workload.context'",
+        ),
+        ("within = ['seed']", "within must name what an axis sets, there is none for 'seed'"),
+        ("within = 'seed'\n[axes]\nseed = [1, 2]", "Space within must be a list, not 'seed'"),
+        (
+            "within = ['seed']\n[axes]\nseed = [1, 2]\n[search]",
+            "within must be left out with sampler nsga2, .*: use sampler = 'bounds', or a sweep",
+        ),
+        (
+            "within = ['seed']\n[axes]\nseed = [1, 2]\n[search]\nsampler = 'tpe'",
+            "within must be left out with sampler tpe",
+        ),
         ("[objectives]", "objectives must be at least 1, there is none"),
         ("[objectives]\ncycles = 'least'", "objectives.cycles must be 'min' or 'max'"),
         ("[constraints]\ncycles = {}", "must have min or max, it has neither"),
@@ -105,3 +128,33 @@ def test_a_million_points_must_be_asked_for():
     assert [p["machine.c"] for p in itertools.islice(space.assignments(), 5)] == [1, 2, 3, 4, 5]
     drawn = Space.of({"axes": axes, "sample": 100})
     assert drawn.check_size(large=False) == 100 == len(list(drawn.assignments()))
+
+
+def test_groups_are_of_axes_and_of_what_they_set():
+    space = Space.of(
+        {
+            "method": "dense",
+            "axes": {
+                "bits": {"values": [4, 8], "set": ["machine.kv.bits"]},
+                "method": ["snapkv"],
+                "method.keep_ratio": {"values": [0.5], "when": {"bits": 8}},
+            },
+            "within": ["machine.kv.bits", "method", "method.keep_ratio"],
+        }
+    )
+    assert [space.group(a) for a in space.assignments()] == [
+        (4, "snapkv", None),
+        (8, "snapkv", 0.5),
+    ]
+    fixed = Space.of(
+        {
+            "set": {"machine.x": 1},
+            "axes": {
+                "machine": ["a", "b"],
+                "machine.x": {"values": [2, 3], "when": {"machine": "b"}},
+            },
+            "within": ["machine.x"],
+        }
+    )
+    assert [fixed.group(a) for a in fixed.assignments()] == [(1,), (2,), (3,)]
+    assert Space.of({"axes": {"seed": [1, 2]}}).group({"seed": 1}) == ()

@@ -66,6 +66,23 @@ def test_resume_runs_nothing_that_is_there(sweep, space_of, tmp_path, kept):
     assert kept(tmp_path / "sweep") == before
 
 
+def test_within_changes_no_point_and_a_space_kept_without_it_goes_on(
+    sweep, space_of, tmp_path, kept
+):
+    sweep(space_of())
+    before = kept(tmp_path / "sweep")
+    with Store(tmp_path / "sweep") as store:
+        plain = store.about("space")
+        del plain["within"]  # as a store has it that was made before there was such a field
+        store.note("space", plain)
+    for within in ([], [LANES], []):
+        again = sweep(space_of(within=within), resume=True)
+        assert (again.counts, again.ran) == ({"done": 3}, 0)
+        assert kept(tmp_path / "sweep") == before
+        with Store(tmp_path / "sweep", reading=True) as store:
+            assert store.about("space")["within"] == within
+
+
 def test_without_resume_a_folder_that_holds_a_sweep_is_refused(sweep, space_of, inline):
     sweep(space_of())
     engine = inline()
