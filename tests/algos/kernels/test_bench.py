@@ -106,7 +106,7 @@ def test_plan() -> None:
     cases = plan.plan(["halved"], SETTINGS)
     assert [(c.kernel, c.implementation, c.share) for c in cases] == [
         ("dense-prefill", "prunesim", None),
-        ("dense-prefill", "torch scaled_dot_product_attention", None),
+        ("dense-prefill", "torch SDPA", None),
         ("halved", "prunesim", None),
         ("halved", "prunesim", 0.0),
         ("halved", "prunesim", 0.5),
