@@ -1,0 +1,1 @@
+"""Modelled GPU times beside published measurements."""
