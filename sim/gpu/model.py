@@ -1,10 +1,10 @@
 """Predict the time of kernel launches on a GPU that nobody has at hand.
 
-A launch takes a gap, the start of its first blocks, and then the norm of its limits: bytes over
-DRAM and over L2, operations over the pipes of the busiest SM, and the chain of steps of its blocks,
-wave by wave. Memory, cache and SM never hide one another completely (`Curves.overlap`). The chain
-is Little's law: a block moves no more than its bytes in flight in each latency, so the bandwidth is at most
-the bytes in flight of all resident blocks over the latency.
+A launch takes a gap, the start of its first blocks, and then the longest of its limits within the
+chip, which memory never hides completely (`Curves.overlap`). The limits: bytes over DRAM and over
+L2, operations over the pipes of the busiest SM, what the board's power sustains, and the chain of
+steps of the blocks, wave by wave. The chain is Little's law: a block moves no more than its bytes
+in flight in each latency, so the bandwidth is at most those of all resident blocks over it.
 
 Left out: shared memory's own bandwidth, bank and sector conflicts, address translation, and clocks
 that move, but for the power limit of matrix units. Rereads are taken to hit the L2 cache.
@@ -25,6 +25,10 @@ _WARPS_TO_FILL = {"tensor_fp16": 4, "tensor_int8": 4, "fp32": 8, "int32": 8, "sp
 """Warps of an SM that keep a pipe busy: one of each quarter for mma instructions, which work on
 many values each (arXiv:2206.02874); two for the others (estimate: latency 4, little parallelism
 within a warp)."""
+
+_LONGEST_LAST = ("flash2_prefill", "triton_prefill")
+"""Kernels that start the longest blocks of a causal mask last: FlashAttention-2 and Triton's
+tutorial number blocks of queries upwards. All others start them first."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +124,8 @@ def predict_launch(
         "power": _power_ns(launch, device, curves),
         "latency": _chain_ns(launch, device, curves, resident, cold),
     }
-    inside = max(compute, limits["power"], limits["latency"])
-    hidden = _norm([limits["dram"], limits["l2"], inside], curves.overlap)
+    inside = max(compute, limits["power"], limits["latency"], limits["l2"])
+    hidden = _norm([limits["dram"], inside], curves.overlap)
     gap = device.graph_ns if graph else device.launch_ns
     return Predicted(
         kernel=launch.kernel,
@@ -155,11 +159,15 @@ def _rounds(launch: Launch, places: int) -> float:
 
     Blocks of equal length end together: the last round is a whole one. The shorter the shortest
     block (its length is taken as far below the mean as the longest is above), the better the last
-    blocks fill gaps. No place ends before the longest block.
+    blocks fill gaps; where they are the longest, places end within one of them, half on average.
+    No place ends before the longest block.
     """
     even = launch.blocks / places
     shortest = min(max(2.0 - launch.longest, 0.0), 1.0)
-    return max(even + (math.ceil(even) - even) * shortest, launch.longest)
+    tail = (math.ceil(even) - even) * shortest
+    if launch.kernel in _LONGEST_LAST:
+        tail += (1 - shortest) * launch.longest / 2
+    return max(even + tail, launch.longest)
 
 
 def _pipes_ns(launch: Launch, device: Device, curves: Curves, warps: int) -> dict[str, float]:

@@ -43,6 +43,8 @@ KERNELS: dict[str, Library] = {
     "flash3-prefill": _attention(attention.flash3_prefill),
     "triton-prefill": _attention(attention.triton_prefill),
     "flash2-decode": _attention(attention.flash2_decode),
+    "vllm2-prefill": _attention(attention.vllm2_prefill),
+    "vllm2-decode": _attention(attention.vllm2_decode),
     "flash2-unsplit": _attention(attention.flash2_unsplit),
     "flash3-decode": _attention(attention.flash3_decode),
     "flashinfer-decode": _attention(attention.flashinfer_decode),

@@ -7,7 +7,7 @@ it does not state of registers, stages and instructions is called an estimate.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sim.gpu.devices import Device
 from workloads.gpu_launch import Launch
@@ -141,7 +141,7 @@ def flash2_backward(shape: Attention, device: Device) -> list[Launch]:
     kv = shape.kv_cache_bytes(shape.keys)
     pair = 2 * block_m * shape.dim * 2  # a tile of Q and of dO
     main = Launch(
-        kernel="backward_flash2",
+        kernel="flash2_backward",
         blocks=columns * heads,
         warps=8,
         registers=255,
@@ -328,6 +328,23 @@ def flash2_decode(shape: Attention, device: Device, *, packed: bool = True) -> l
         shared_bytes=shared,
         tiles_ahead=1,
     )
+
+
+def cache_write(shape: Attention) -> Launch:
+    """Return vLLM's kernel that writes new keys and values into pages, before attention."""
+    tokens = shape.batch * shape.queries
+    moved = 2 * tokens * shape.kv_heads * shape.dim * 2
+    return replace(stream("reshape_and_cache", moved, moved), blocks=tokens, steps=2)
+
+
+def vllm2_prefill(shape: Attention, device: Device) -> list[Launch]:
+    """vLLM's attention layer over a prompt, on FlashAttention-2: the cache is written first."""
+    return [cache_write(shape), *flash2_prefill(shape, device)]
+
+
+def vllm2_decode(shape: Attention, device: Device) -> list[Launch]:
+    """vLLM's attention layer for one token, on FlashAttention-2: the cache is written first."""
+    return [cache_write(shape), *flash2_decode(shape, device)]
 
 
 def flash2_unsplit(shape: Attention, device: Device) -> list[Launch]:

@@ -16,7 +16,7 @@ SECTOR_BYTES = 32
 def csr_vector(rows: int, columns: int, density: float, device: Device) -> list[Launch]:
     """cuSPARSE's product of a CSR matrix and a vector in single precision: a warp a row.
 
-    Index and value are read in order, the vector by sectors that rarely hold two of its values.
+    Index and value are read in order; each block reads the vector once, which its L1 cache keeps.
     """
     nonzeros = rows * columns * density
     stored = round(8 * nonzeros) + 4 * rows
@@ -29,7 +29,7 @@ def csr_vector(rows: int, columns: int, density: float, device: Device) -> list[
             registers=32,
             shared_bytes=0,
             dram_bytes=stored + 4 * (rows + columns),
-            l2_bytes=stored + round(SECTOR_BYTES * nonzeros) + 4 * rows,
+            l2_bytes=stored + 4 * blocks * columns + 4 * rows,
             operations={"fp32": 2.0 * nonzeros, "int32": 4.0 * nonzeros},
             steps=1 + 2 * max(1, round(nonzeros / rows / 32)),  # row, then index and operand
         )
