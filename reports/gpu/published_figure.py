@@ -72,16 +72,17 @@ def _bands(axes: Axes, rows: pd.DataFrame, *, ratio: bool) -> None:
         if not ratio:
             ends = ((low * bottom, high * bottom), (low * top, high * top))
         axes.fill_between((low, high), *ends, color=colour, linewidth=0)
-        axes.annotate(
-            f"±{share:.0%}",
-            (high, ends[1][1]),
-            xytext=(3, 0),
-            textcoords="offset points",
-            va="center",
-            color=FAINT,
-            fontsize=8.5,
-            annotation_clip=False,
-        )
+        if ratio:
+            axes.annotate(
+                f"±{share:.0%}",
+                (high, top),
+                xytext=(3, 0),
+                textcoords="offset points",
+                va="center",
+                color=FAINT,
+                fontsize=8.5,
+                annotation_clip=False,
+            )
     axes.plot((low, high), (1, 1) if ratio else (low, high), color=INK, linewidth=1)
     axes.set(xscale="log", xlim=(low, high))
     axes.grid(True, which="major", color=GRID)

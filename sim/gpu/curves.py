@@ -17,30 +17,30 @@ from sim.gpu.devices import Device
 class Curves:
     """Parameters of the model. Shares are of the device's peak."""
 
-    dram_hbm3: float = 0.918
+    dram_hbm3: float = 0.920
     """bandwidth that streaming kernels reach on HBM3 and HBM3e"""
-    dram_gddr6: float = 0.940
-    dram_gddr5x: float = 0.846
-    tensor_library: float = 0.950
+    dram_gddr6: float = 0.941
+    dram_gddr5x: float = 0.847
+    tensor_library: float = 0.951
     """matrix units in GEMMs of vendors' libraries (cuBLAS, CUTLASS)"""
-    tensor_flash2: float = 0.729
+    tensor_flash2: float = 0.731
     """in FlashAttention-2, forward and backward, beside what softmax adds"""
-    tensor_flash3: float = 0.964
+    tensor_flash3: float = 0.969
     """in FlashAttention-3 and what is written like it"""
-    tensor_triton: float = 0.767
+    tensor_triton: float = 0.770
     """in Triton kernels on mma instructions: devices before Hopper"""
     tensor_triton_hopper: float = 0.508
     tensor_sparse: float = 0.784
     """in 2:4 sparse GEMMs, of the doubled peak"""
-    fp32_library: float = 0.962
-    sustained_fp16: float = 0.794
+    fp32_library: float = 0.963
+    sustained_fp16: float = 0.793
     """matrix units of Hopper at board power, which lowers the clock: long dense GEMMs"""
-    sustained_int8: float = 0.695
-    exposed: float = 0.643
+    sustained_int8: float = 0.694
+    exposed: float = 0.651
     """share of the shorter pipes' time that does not hide behind the longest pipe's"""
-    start_latencies: float = 3.57
+    start_latencies: float = 3.58
     """DRAM latencies that a block pays outside its loop: first operands, last results"""
-    overlap: float = 2.68
+    overlap: float = 2.67
     """exponent of the norm of DRAM's time and the chip's: infinite if one hid the other"""
     dispatch_ns: float = 28_000.0
     """of the host for an operator of PyTorch, eager, kernels shorter than that"""
@@ -112,7 +112,7 @@ def pipe_share(curves: Curves, kernel: str, device: Device, pipe: str) -> float:
     if device.architecture in ("hopper", "blackwell"):
         if kind == "triton":
             return curves.tensor_triton_hopper
-        if kind == "flash2":  # mma instructions
+        if kind in ("flash2", "sparse"):  # written for Ampere: mma and mma.sp instructions
             return share * MMA_ON_HOPPER
     return share
 

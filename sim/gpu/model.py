@@ -60,6 +60,11 @@ class Prediction:
     launches: tuple[Predicted, ...]
 
     @property
+    def label(self) -> str:
+        """Name of the device for tables: what it says was modelled, never measured."""
+        return f"modelled:{self.device}"
+
+    @property
     def binding(self) -> str:
         """What binds the longest launch; "launch" if gaps and the host take most of the time."""
         busy = sum(one.ns - one.gap_ns for one in self.launches)
@@ -117,12 +122,13 @@ def predict_launch(
     together = min(resident, -(-launch.blocks // device.sms)) * launch.warps
     pipes = _pipes_ns(launch, device, curves, together)
     compute = rounds * _beside(pipes, curves.exposed)
+    chain, works = _chain(launch, device, curves, resident, cold)
     limits = {
         "dram": cold * launch.dram_bytes / dram_gbps(curves, device),
         "l2": launch.l2_bytes / device.l2_gbps,
         **{pipe: rounds * ns for pipe, ns in pipes.items()},
         "power": _power_ns(launch, device, curves),
-        "latency": _chain_ns(launch, device, curves, resident, cold),
+        "latency": chain,
     }
     inside = max(compute, limits["power"], limits["latency"], limits["l2"])
     hidden = _norm([limits["dram"], inside], curves.overlap)
@@ -133,7 +139,7 @@ def predict_launch(
         gap_ns=gap,
         start_ns=start,
         limits_ns=limits,
-        binding=_binding(limits, gap + start, rounds * device.sms / launch.blocks),
+        binding=_binding(limits, gap + start, rounds * device.sms / launch.blocks, works),
         resident=resident,
         waves=waves,
     )
@@ -199,11 +205,13 @@ def _power_ns(launch: Launch, device: Device, curves: Curves) -> float:
     )
 
 
-def _chain_ns(launch: Launch, device: Device, curves: Curves, resident: int, cold: bool) -> float:
-    """Return how long the blocks take one after another, each step waiting for its bytes.
+def _chain(
+    launch: Launch, device: Device, curves: Curves, resident: int, cold: bool
+) -> tuple[float, bool]:
+    """Return how long the blocks take one after another, and whether they work more than wait.
 
-    A block that has its SM for itself computes at the full rate of its warps. Later waves pay the
-    start of a block again.
+    Each step waits for its bytes. A block that has its SM for itself computes at the full rate of
+    its warps. Later waves pay the start of a block again.
     """
     missed = cold * min(launch.dram_bytes / launch.l2_bytes, 1.0) if launch.l2_bytes else 0.0
     latency = missed * device.dram_ns + (1 - missed) * device.l2_ns
@@ -215,7 +223,7 @@ def _chain_ns(launch: Launch, device: Device, curves: Curves, resident: int, col
     block = _norm([steps * wait, work], curves.overlap)
     start = curves.start_latencies * device.dram_ns
     waves = _rounds(launch, resident * device.sms)
-    return waves * block + max(waves - 1.0, 0.0) * start
+    return waves * block + max(waves - 1.0, 0.0) * start, work > steps * wait
 
 
 def _norm(values: Sequence[float], exponent: float) -> float:
@@ -227,11 +235,20 @@ def _norm(values: Sequence[float], exponent: float) -> float:
     return longest * total
 
 
-def _binding(limits: Mapping[str, float], fixed: float, imbalance: float) -> str:
-    """Name the longest limit; "waves" if an SM has a quarter more work than the mean one."""
+def _binding(limits: Mapping[str, float], fixed: float, imbalance: float, works: bool) -> str:
+    """Name the longest limit.
+
+    Args:
+        limits: times.
+        fixed: time of the gap and the start; "launch" if it is longer.
+        imbalance: work of the busiest SM over the mean; "waves" if it is a quarter more.
+        works: a chain of steps rather computes than waits: its pipe is meant, not "latency".
+    """
     name = max(limits, key=lambda limit: limits[limit])
     if limits[name] < fixed:
         return "launch"
     if name in (*PIPES, "latency") and imbalance > 1.25:
         return "waves"
+    if name == "latency" and works:
+        name = max(PIPES, key=lambda pipe: limits.get(pipe, 0.0))
     return "tensor" if name.startswith("tensor") else name

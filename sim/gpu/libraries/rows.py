@@ -57,7 +57,8 @@ def torch_topk(
 ) -> list[Launch]:
     """torch.topk of short rows: a block a row selects by two bits a pass, gathers, then sorts.
 
-    ATen/native/cuda/TensorTopK.cu, SortingRadixSelect.cuh.
+    ATen/native/cuda/TensorTopK.cu, SortingRadixSelect.cuh. Later versions give a long row to
+    several blocks, which is not modelled: few long rows take less time there.
     """
     threads = min(1024, -(-columns // 32) * 32)
     passes = 8 * value_bytes // 2 + 2  # digits, and the gathering of those above and those equal
