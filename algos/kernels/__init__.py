@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 KERNELS: dict[str, str] = {
     "dense-prefill": "algos.kernels.dense_prefill.kernel:DensePrefill",
+    "cascade-prefill": "algos.kernels.cascade_prefill.kernel:CascadePrefill",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 
