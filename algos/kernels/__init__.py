@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KERNELS: dict[str, str] = {
     "dense-prefill": "algos.kernels.dense_prefill.kernel:DensePrefill",
     "cascade-prefill": "algos.kernels.cascade_prefill.kernel:CascadePrefill",
+    "block-sparse-prefill": "algos.kernels.block_sparse_prefill.kernel:BlockSparsePrefill",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 

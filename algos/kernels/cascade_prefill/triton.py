@@ -76,7 +76,7 @@ def cascade_prefill(
         largest, total, mixed = attend(scores, v, scale_log2, largest, total, mixed)
     finish(mixed, total, m, row, tile, kept, output, head_parts, DIM)
     # rows past the last query add nothing
-    taken = tl.where(m < kept, largest * scale_log2 + tl.log2(total), float("inf"))
+    taken = tl.where(m < kept, largest + tl.log2(total), float("inf"))
     parts_at = token_parts + (row * tl.num_programs(0) + tile) * stride
     for start in range(0, whole, BLOCK_N):
         scores, ids = listed_scores(q, keys_at, ids_at, start + n, m, kept, DIM, CAUSAL, False)
