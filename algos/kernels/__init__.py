@@ -19,6 +19,8 @@ KERNELS: dict[str, str] = {
     "dense-decode": "algos.kernels.dense_decode.kernel:DenseDecode",
     "bitmap-decode": "algos.kernels.bitmap_decode.kernel:BitmapDecode",
     "topk-select": "algos.kernels.topk_select.kernel:TopkSelect",
+    "cascade-prefill": "algos.kernels.cascade_prefill.kernel:CascadePrefill",
+    "block-sparse-prefill": "algos.kernels.block_sparse_prefill.kernel:BlockSparsePrefill",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 
