@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 KERNELS: dict[str, str] = {
     "dense-prefill": "algos.kernels.dense_prefill.kernel:DensePrefill",
     "dense-decode": "algos.kernels.dense_decode.kernel:DenseDecode",
+    "local-v-decode": "algos.kernels.local_v_decode.kernel:LocalVDecode",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 
