@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from algos.kernels.launch import launch, run
+from algos.kernels.launch import launch, run, triton_function
 from algos.kernels.local_v_decode.kernel import LocalV, LocalVDecode
 from algos.kernels.local_v_decode.naive import kept_keys, over, scores
 from tests.algos.kernels.conftest import needs_triton
@@ -81,6 +81,19 @@ def test_of_equal_scores_the_first_are_kept(keys: int, share: float) -> None:
     inputs["key"][..., 1:] = 0  # a score is one product: equal or clearly not, 0 and -0 too
     found = buffers_of(shape, inputs)["ids"]
     assert torch.equal(found.long(), kept_keys(scores(inputs["query"], inputs["key"]), shape.kept))
+
+
+@needs_triton
+def test_both_zeros_are_one_score() -> None:
+    shape = LocalV(heads=1, kv_heads=1, keys=6, dim=16, share=0.5)
+    found = KERNEL.buffers(shape, KERNEL.inputs(shape, seed=0))
+    found["scores"][:] = torch.tensor([-1.0, -0.0, 0.0, -0.0, 0.0, 1.0])
+    program = KERNEL.programs(shape, "sm_90")[1]
+    known = {**found, **KERNEL.scalars(shape)}
+    triton_function(KERNEL, program)[program.grid](
+        *(known[name] for name in program.arguments), **program.constants
+    )
+    assert found["ids"].flatten().tolist() == [1, 2, 5]
 
 
 @needs_triton
