@@ -18,6 +18,7 @@ KERNELS: dict[str, str] = {
     "dense-prefill": "algos.kernels.dense_prefill.kernel:DensePrefill",
     "dense-decode": "algos.kernels.dense_decode.kernel:DenseDecode",
     "local-v-decode": "algos.kernels.local_v_decode.kernel:LocalVDecode",
+    "progressive-decode": "algos.kernels.progressive_decode.kernel:ProgressiveDecode",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 

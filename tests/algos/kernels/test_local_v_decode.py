@@ -121,7 +121,7 @@ def test_the_rows_left_are_not_renormalised() -> None:
     ("values", "sentence"),
     [
         ({"keys": 32_769}, "local-v-decode keys must be at most 32768, not 32769"),
-        ({"heads": 12, "kv_heads": 4}, "1, 2, 4 or 8 times kv_heads, 12 is not of 4"),
+        ({"heads": 12, "kv_heads": 4}, "1, 2, 4, 8 times kv_heads, 12 is not of 4"),
         ({"share": 0.0}, "share"),
         ({"share": 1.1}, "share"),
     ],
