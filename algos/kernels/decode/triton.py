@@ -107,7 +107,7 @@ def in_turn(a, b, c, d, e, f, g, h):
 
 @triton.jit
 def query_group(query, row, GROUP: tl.constexpr, DIM: tl.constexpr):
-    """Return the query heads of a group, (GROUP, 1, 1, DIM) float32, and their sums.
+    """Return the query heads of a group, (GROUP, 1, 1, DIM) float32.
 
     Eight loads of fewer elements than threads: the compiler keeps the layout of a load that has
     more, and would move K to it in every step.
@@ -115,8 +115,7 @@ def query_group(query, row, GROUP: tl.constexpr, DIM: tl.constexpr):
     g = tl.arange(0, GROUP)[:, None, None, None]
     n = tl.arange(0, DIM // 8)[None, None, None, :]
     at = query + (row * GROUP + g) * DIM + 8 * n
-    q = in_turn(
+    return in_turn(
         tl.load(at), tl.load(at + 1), tl.load(at + 2), tl.load(at + 3),
         tl.load(at + 4), tl.load(at + 5), tl.load(at + 6), tl.load(at + 7),
     ).to(tl.float32)  # fmt: skip
-    return q, tl.sum(q, 3)

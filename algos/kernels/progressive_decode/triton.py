@@ -25,7 +25,7 @@ def msb_scores(
     GROUP: tl.constexpr, DIM: tl.constexpr, NIBBLES: tl.constexpr, REPEAT: tl.constexpr,
     ROWS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """Write scores of the MSB plane, (batch x heads, keys), in units of log2.
+    """Write scores of the MSB plane, (batch x heads, keys), in units of log2, up to a constant.
 
     Also, of each part of the keys, the largest and log2 of the sum of exponentials.
     """
@@ -35,8 +35,8 @@ def msb_scores(
     n = tl.arange(0, REPEAT)[None, :, None] * ROWS + tl.arange(0, ROWS)[None, None, :]
     WIDTH: tl.constexpr = DIM // 8 if NIBBLES else DIM  # words or bytes of a row
     d = tl.arange(0, WIDTH)[None, None, None, :]
-    q, q_sum = query_group(query, row, GROUP, DIM)
-    unit = tl.load(key_scale + row) * scale_log2 * 16  # of a step of the MSB plane
+    q = query_group(query, row, GROUP, DIM)
+    unit = tl.load(key_scale + row) * scale_log2 * (256 if NIBBLES else 16)
     top = tl.full([GROUP, ROWS], FLOOR, tl.float32)
     total = tl.zeros([GROUP, ROWS], tl.float32)
     end = tl.minimum(keys, (part + 1) * length)
@@ -47,11 +47,9 @@ def msb_scores(
             mask=at[:, :, :, None] < end,
             other=0,
         )
-        if NIBBLES:  # codes are 8 more than what they stand for
-            s = 16 * tl.sum(lifted(k) * q, 3) - 24 * q_sum
-        else:
-            s = tl.sum(k.to(tl.float32) * q, 3)
-        s *= unit
+        # Of nibbles, 1.5 more than a 16th of what a code stands for; softmax does not see it.
+        k = lifted(k) if NIBBLES else k.to(tl.float32)
+        s = tl.sum(k * q, 3) * unit
         tl.store(scores + head[:, None, None] * keys + at, s, mask=at < end)
         s = tl.where(at < end, s, float("-inf"))
         new = tl.maximum(top, tl.max(s, 1))
@@ -88,7 +86,6 @@ def mixed_values(
     if LSB:  # q lies in registers as rows of V do, so that the sums need not move to V
         lines = tl.zeros([1, 1, ROWS, 1], tl.int32)
         q = tl.load(query + head[:, :, :, None] * DIM + d + lines).to(tl.float32)
-        q_sum = tl.sum(q, 3)
     top, total, mixed = empty(GROUP, ROWS, DIM)
     for first in tl.range(start, end, REPEAT * ROWS, num_stages=STAGES):
         at = first + n
@@ -102,7 +99,7 @@ def mixed_values(
                 lsb + (row * keys + at[:, :, :, None]) * (DIM // 8) + w,
                 mask=seen[:, :, :, None], other=0,
             )  # fmt: skip
-            fine = s + (tl.sum(lifted(low) * q, 3) - q_sum) * unit
+            fine = s + tl.sum(lifted(low) * q, 3) * unit  # too much alike for all keys
             s = tl.where(needed[:, None, None], fine, s)
         top, total, mixed = online(s, v.to(tl.float32), top, total, mixed)
     return top, total, mixed

@@ -89,6 +89,21 @@ def test_low_bits_move_the_result_of_unsure_heads(bits: int) -> None:
 
 
 @needs_triton
+def test_a_sure_head_of_an_unsure_group_is_not_recomputed() -> None:
+    shape = Progressive(heads=2, kv_heads=1, keys=200, dim=64, msb_bits=4, share=1)
+    inputs = KERNEL.inputs(shape, seed=5)
+    inputs["query"][0, 1] *= 4
+    coarse, _ = codes_of(inputs["msb"], inputs["lsb"], 4)
+    key = coarse * inputs["key_scale"][..., None, None].double()
+    first, second = scores(inputs["query"], key).softmax(-1).amax(-1).flatten().tolist()
+    assert first < 0.5 * second < 0.4  # low bits would change the second
+    between = shape.override({"threshold": 0.75 * second})
+    found, wanted = run(KERNEL, between, inputs), KERNEL.naive(between, inputs)
+    assert found["recomputed"].flatten().tolist() == [1, 0]
+    assert torch.allclose(found["output"].double(), wanted["output"], rtol=1e-3, atol=1e-4)
+
+
+@needs_triton
 def test_sure_heads_do_not_read_low_bits() -> None:
     shape = Progressive(heads=2, kv_heads=2, keys=150, dim=64, share=0)
     inputs = KERNEL.inputs(shape, seed=3)
