@@ -21,6 +21,8 @@ KERNELS: dict[str, str] = {
     "topk-select": "algos.kernels.topk_select.kernel:TopkSelect",
     "cascade-prefill": "algos.kernels.cascade_prefill.kernel:CascadePrefill",
     "block-sparse-prefill": "algos.kernels.block_sparse_prefill.kernel:BlockSparsePrefill",
+    "local-v-decode": "algos.kernels.local_v_decode.kernel:LocalVDecode",
+    "progressive-decode": "algos.kernels.progressive_decode.kernel:ProgressiveDecode",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 
