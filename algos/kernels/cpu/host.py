@@ -34,7 +34,8 @@ def use_threads(threads: int | None) -> int:
 
     if threads is not None:
         torch.set_num_threads(threads)
-    together = min(torch.get_num_threads(), numba.config.NUMBA_NUM_THREADS)
+    launched: Any = numba.config
+    together = int(min(torch.get_num_threads(), launched.NUMBA_NUM_THREADS))
     torch.set_num_threads(together)
     numba.set_num_threads(together)
     return together
