@@ -146,10 +146,6 @@ class Kernel(ABC):
     def count(self, shape: Any) -> Count:
         """Return the operations and bytes that a shape needs."""
 
-    def library_call(self, shape: Any, inputs: Tensors) -> Callable[[], Any]:
-        """Return a call of torch's own kernel; a bench times it beside this one."""
-        raise NotImplementedError(f"{self.name} has no kernel of torch beside it")
-
     def at_sparsity(self, shape: Any, share: float) -> Any:
         """Return the shape with another share left out, 0 to below 1: nearest that there is."""
         raise NotImplementedError(f"{self.name} has no sparsity to vary")
@@ -157,6 +153,10 @@ class Kernel(ABC):
     def dense_shape(self, shape: Any) -> Any:
         """Return the shape of `dense` that does the same work unpruned."""
         raise NotImplementedError(f"{self.name} has no dense control")
+
+    def library_call(self, shape: Any, inputs: Tensors) -> Callable[[], Any]:
+        """Return a call of torch's own kernel; a bench times it beside this one."""
+        raise NotImplementedError(f"{self.name} has no kernel of torch beside it")
 
     @property
     def results(self) -> Sequence[str]:
