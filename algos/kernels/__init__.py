@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 KERNELS: dict[str, str] = {
     "dense-prefill": "algos.kernels.dense_prefill.kernel:DensePrefill",
+    "dense-gemm": "algos.kernels.dense_gemm.kernel:DenseGemm",
+    "dense-gemv": "algos.kernels.dense_gemm.kernel:DenseGemv",
     "topk-select": "algos.kernels.topk_select.kernel:TopkSelect",
+    "w2a8-gemm": "algos.kernels.w2a8_gemm.kernel:W2a8Gemm",
+    "w2a8-gemv": "algos.kernels.w2a8_gemm.kernel:W2a8Gemv",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 
