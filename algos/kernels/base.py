@@ -129,7 +129,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def programs(self, shape: Any, target: str) -> list[Program]:
-        """Return what is launched for a shape, in order.
+        """Return what is launched for a shape, in order; nothing: `by_library` computes it.
 
         Args:
             shape: one of `Shape`.
