@@ -328,3 +328,11 @@ def test_a_control_without_programs_is_the_librarys(
     row, *_ = measured(tmp_path, Fake(), ["dense-prefill"])
     assert (row["implementation"], row["beside"]) == ("torch", False)
     assert (row["programs"], row["sha256"], row["status"]) == ([], "", "measured")
+
+
+@pytest.mark.usefixtures("numerics")
+def test_a_device_that_is_lost_ends_the_process(tmp_path: Path) -> None:
+    device = Fake()
+    device.broken_at, device.lost = 2, True
+    rows = measured(tmp_path, device)
+    assert [row["status"] for row in rows] == ["measured", "failed"]
