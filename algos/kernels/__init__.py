@@ -19,6 +19,7 @@ KERNELS: dict[str, str] = {
     "dense-decode": "algos.kernels.dense_decode.kernel:DenseDecode",
     "local-v-decode": "algos.kernels.local_v_decode.kernel:LocalVDecode",
     "progressive-decode": "algos.kernels.progressive_decode.kernel:ProgressiveDecode",
+    "lambda-kv4-decode": "algos.kernels.lambda_decode.kernel:LambdaDecode",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 
