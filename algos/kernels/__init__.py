@@ -20,6 +20,7 @@ KERNELS: dict[str, str] = {
     "local-v-decode": "algos.kernels.local_v_decode.kernel:LocalVDecode",
     "progressive-decode": "algos.kernels.progressive_decode.kernel:ProgressiveDecode",
     "lambda-kv4-decode": "algos.kernels.lambda_decode.kernel:LambdaDecode",
+    "channel-scores": "algos.kernels.channel_scores.kernel:ChannelScores",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 

@@ -11,10 +11,9 @@ import triton.language as tl
 from algos.kernels.decode.triton import (
     empty,
     finish,
-    lifted,
     merge_parts,  # noqa: F401
-    query_group,
 )
+from algos.kernels.nibbles.triton import lifted, query_group
 
 
 @triton.jit

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from algos.kernels.decode.nibbles import pack
 from algos.kernels.dense_decode.naive import attention
 from algos.kernels.lambda_decode.kernel import Lambda, LambdaDecode
 from algos.kernels.lambda_decode.naive import slot_of, tokens_read, values_of
 from algos.kernels.launch import run
+from algos.kernels.nibbles.words import pack
 from algos.quant.kv4 import KvCodes, quantize_kv
 from tests.algos.kernels.conftest import needs_triton
 from workloads.errors import InputError
