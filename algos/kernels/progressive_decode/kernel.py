@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
-from algos.kernels.decode.nibbles import pack
 from algos.kernels.decode.shape import (
     REPEAT,
     STAGES,
@@ -24,6 +23,7 @@ from algos.kernels.decode.shape import (
 )
 from algos.kernels.dense_decode.kernel import GPT2, LLAMA, DenseShape
 from algos.kernels.draw import Draw
+from algos.kernels.nibbles.words import pack
 from workloads.errors import InputError
 
 if TYPE_CHECKING:
