@@ -22,6 +22,18 @@ def test_a_kernel_equals_its_naive_twin(name: str, case: str) -> None:
     assert compare(kernel, kernel.tests[case], "cpu").broken == ""
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_tensors_are_made_on_the_device_of_the_operands(name: str) -> None:
+    """What names no device is made on "meta" here, and does not mix with operands of the CPU."""
+    kernel = make_kernel(name)
+    for shape in kernel.tests.values():
+        with torch.device("meta"):
+            inputs = kernel.inputs(shape, 0, "cpu")
+            made = [inputs, kernel.buffers(shape, inputs), kernel.naive(shape, inputs)]
+        found = {tensor.device.type for tensors in made for tensor in tensors.values()}
+        assert found == {"cpu"}
+
+
 @pytest.mark.parametrize(
     ("found", "wanted", "error"),
     [
