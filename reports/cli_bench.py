@@ -19,7 +19,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON value and not
 
 def add_commands(told: Callable[[Callable[..., Any]], Callable[..., Any]]) -> typer.Typer:
     """Return the commands; `told` turns a user's mistake into one sentence."""
-    for function in (gpu,):
+    for function in (gpu, cpu):
         bench.command()(told(function))
     return bench
 
@@ -47,3 +47,26 @@ def gpu(
         return
     path = benching.run_bench(names or [], out, quick=quick, resume=resume, visible=not json)
     benching.show_rows(path, as_json=json)
+
+
+def cpu(
+    out: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Rows are appended to cpu.jsonl there.")
+    ] = Path("runs/bench-cpu"),
+    quick: Quick = False,
+    resume: Resume = False,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Default: as torch has, OMP_NUM_THREADS.")
+    ] = None,
+    note: Annotated[
+        str, typer.Option(metavar="TEXT", help="What else is to be known; kept in every row.")
+    ] = "",
+    json: Json = False,
+) -> None:
+    """Time block-sparse weights and pruned attention on this CPU, beside dense ones."""
+    from reports.gpu import cpu_benching
+
+    path = cpu_benching.run_bench(
+        out, quick=quick, resume=resume, threads=threads, note=note, visible=not json
+    )
+    cpu_benching.show_rows(path, as_json=json)

@@ -17,8 +17,16 @@ if TYPE_CHECKING:
 KERNELS: dict[str, str] = {
     "dense-prefill": "algos.kernels.dense_prefill.kernel:DensePrefill",
     "dense-decode": "algos.kernels.dense_decode.kernel:DenseDecode",
+    "dense-gemm": "algos.kernels.dense_gemm.kernel:DenseGemm",
+    "dense-gemv": "algos.kernels.dense_gemm.kernel:DenseGemv",
+    "cascade-prefill": "algos.kernels.cascade_prefill.kernel:CascadePrefill",
+    "block-sparse-prefill": "algos.kernels.block_sparse_prefill.kernel:BlockSparsePrefill",
+    "local-v-decode": "algos.kernels.local_v_decode.kernel:LocalVDecode",
+    "progressive-decode": "algos.kernels.progressive_decode.kernel:ProgressiveDecode",
     "bitmap-decode": "algos.kernels.bitmap_decode.kernel:BitmapDecode",
     "topk-select": "algos.kernels.topk_select.kernel:TopkSelect",
+    "w2a8-gemm": "algos.kernels.w2a8_gemm.kernel:W2a8Gemm",
+    "w2a8-gemv": "algos.kernels.w2a8_gemm.kernel:W2a8Gemv",
 }
 """The only list of GPU kernels: name -> module and class. Controls come first."""
 

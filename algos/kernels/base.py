@@ -129,7 +129,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def programs(self, shape: Any, target: str) -> list[Program]:
-        """Return what is launched for a shape, in order.
+        """Return what is launched for a shape, in order; nothing: `by_library` computes it.
 
         Args:
             shape: one of `Shape`.
@@ -152,10 +152,6 @@ class Kernel(ABC):
         """Compute the results by a library that torch calls, in place of programs: controls."""
         raise NotImplementedError(f"{self.name} has neither programs nor a library")
 
-    def library_call(self, shape: Any, inputs: Tensors) -> Callable[[], Any]:
-        """Return a call of torch's own kernel; a bench times it beside this one."""
-        raise NotImplementedError(f"{self.name} has no kernel of torch beside it")
-
     def at_sparsity(self, shape: Any, share: float) -> Any:
         """Return the shape with another share left out, 0 to below 1: nearest that there is."""
         raise NotImplementedError(f"{self.name} has no sparsity to vary")
@@ -163,6 +159,10 @@ class Kernel(ABC):
     def dense_shape(self, shape: Any) -> Any:
         """Return the shape of `dense` that does the same work unpruned."""
         raise NotImplementedError(f"{self.name} has no dense control")
+
+    def library_call(self, shape: Any, inputs: Tensors) -> Callable[[], Any]:
+        """Return a call of torch's own kernel; a bench times it beside this one."""
+        raise NotImplementedError(f"{self.name} has no kernel of torch beside it")
 
     @property
     def results(self) -> Sequence[str]:

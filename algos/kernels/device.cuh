@@ -11,11 +11,11 @@
 // Names the dynamic shared memory of a block, 16-byte aligned.
 #define DYNAMIC_SHARED(name) extern __shared__ __align__(16) unsigned char name[]
 
-// Start to copy 16 bytes to shared memory, past the L1 cache; zeros if not wanted.
-__device__ __forceinline__ void copy_async(void* shared, const void* global, bool wanted) {
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(
+// Start to copy 16 bytes to shared memory, past the L1 cache.
+__device__ __forceinline__ void copy_async(void* shared, const void* global) {
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(
                      static_cast<unsigned>(__cvta_generic_to_shared(shared))),
-                 "l"(global), "r"(wanted ? 16 : 0)
+                 "l"(global)
                  : "memory");
 }
 

@@ -15,7 +15,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -36,6 +36,8 @@ INSTRUCTIONS = ("wgmma", "mma.sync", "mma.sp", "ldmatrix", "cp.async", "cp.async
 SHARES = tuple(round(0.05 * step, 2) for step in range(20))
 """Shares of work left out, 0 to 0.95: the points of break-even curves."""
 
+_NOT_COMPILED = {"grid", "dram_bytes", "l2_bytes", "operations", "steps", "inflight_bytes"}
+_NOT_COMPILED |= {"longest"}
 _ROOT = Path(__file__).parents[2]
 _OWN = "algos.kernels."
 
@@ -239,14 +241,15 @@ def program_hash(kernel: Kernel, program: Program, target: str) -> str:
 
     The grid and what the cost model reads are not part of it.
     """
-    seen = [
-        *(program.language, program.function, [*program.arguments.items()]),
-        *([*program.constants.items()], program.warps, program.stages),
-        *([*program.divisible], target),
-    ]
+    seen = {name: value for name, value in asdict(program).items() if name not in _NOT_COMPILED}
+    ordered = {
+        **seen,
+        "arguments": [*program.arguments.items()],
+        "target": target,
+    }  # the order counts
     folder = type(kernel).__module__.rpartition(".")[0]
     digest = hashlib.sha256(_sources(folder, program.language).encode())
-    digest.update(json.dumps(seen).encode())
+    digest.update(json.dumps(ordered).encode())
     return digest.hexdigest()
 
 

@@ -47,22 +47,23 @@ def _draw(axes: Axes, curve: Curve) -> None:
     mark = "o" if curve.source.startswith("measured:") else None  # a model has no points
     axes.plot(curve.shares, seconds, color=STUDIED, marker=mark, markersize=3.5, linewidth=1.6)
     axes.axhline(control, color=UNPRUNED, linewidth=1.6, linestyle="--")
+    where = curve.break_even
+    early = where is not None and where <= 0.5  # the curve is above the line only left of it
     axes.annotate(
         f"{curve.control}, nothing left out",
-        (1, control),
+        (1 if early or where is None else 0.02, control),
         xycoords=("axes fraction", "data"),
-        xytext=(0, 3),
+        xytext=(0, 4 if early else -5),
         textcoords="offset points",
-        ha="right",
+        ha="right" if early or where is None else "left",
+        va="bottom" if early else "top",
         color=FAINT,
         fontsize=8,
     )
-    where = curve.break_even
-    if where is not None:
+    if where is not None and where > curve.shares[0]:
         axes.axvline(where, color=INK, linewidth=0.8, linestyle=":")
-        axes.plot([where], [min(control, seconds[0])], "o", color=INK, markersize=5)
-    said = "never faster" if where is None else f"faster from {words.percent(where)} on"
-    axes.text(0.02, 0.04, said, transform=axes.transAxes, color=INK, fontsize=8.5, weight="bold")
+        axes.plot([where], [control], "o", color=INK, markersize=5)
+    axes.text(0.02, 0.04, _said(curve), transform=axes.transAxes, fontsize=8.5, weight="bold")
     axes.set_ylim(0, top)
     axes.set_xlim(min(0.0, curve.shares[0]), 1)
     axes.set_title(textwrap.fill(f"{curve.kernel}, {curve.shape}", 44), fontsize=9)
@@ -72,3 +73,10 @@ def _draw(axes: Axes, curve: Curve) -> None:
     axes.yaxis.set_major_formatter(EngFormatter("s", sep=" "))
     axes.tick_params(labelsize=8)
     axes.grid(True)
+
+
+def _said(curve: Curve) -> str:
+    where = curve.break_even
+    if where is None:
+        return "never faster"
+    return "always faster" if where <= curve.shares[0] else f"faster from {words.percent(where)} on"

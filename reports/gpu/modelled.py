@@ -28,7 +28,8 @@ def available() -> bool:
 def modelled_ns(kernel: Kernel, shape: Any, device: str = DEVICE) -> float | None:
     """Return the predicted time of a kernel in a CUDA graph; None: it cannot be predicted.
 
-    That is so without a cost model, and for programs whose resources are not recorded.
+    That is so without a cost model, for programs whose resources are not recorded, and for a
+    kernel that has none because a library computes it.
 
     Raises:
         InputError: no such device.
@@ -39,9 +40,10 @@ def modelled_ns(kernel: Kernel, shape: Any, device: str = DEVICE) -> float | Non
     predict = import_module("sim.gpu.model").predict
     target = "sm_90" if chosen.architecture in ("hopper", "blackwell") else "sm_80"
     try:
-        return float(predict(launches(kernel, shape, target), chosen, graph=True).ns)
+        found = launches(kernel, shape, target)
     except InputError:
         return None
+    return float(predict(found, chosen, graph=True).ns) if found else None
 
 
 def modelled_curves(names: Sequence[str], device: str) -> list[Curve]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -69,12 +69,16 @@ class Decode(KernelShape):
 class SharedDecode(Decode):
     """A decode whose vector code holds the query heads of a group side by side."""
 
+    most_group: ClassVar[int] = 8
+    """heads of a group whose sums fit the registers"""
+
     def model_post_init(self, context: Any) -> None:
         super().model_post_init(context)
-        if self.group not in (1, 2, 4, 8):
+        sizes = [size for size in (1, 2, 4, 8) if size <= self.most_group]
+        if self.group not in sizes:
             raise InputError(
-                f"decode heads must be 1, 2, 4 or 8 times kv_heads, {self.heads} is not of "
-                f"{self.kv_heads}"
+                f"decode heads must be {', '.join(map(str, sizes))} times kv_heads, {self.heads} "
+                f"is not of {self.kv_heads}"
             )
 
 

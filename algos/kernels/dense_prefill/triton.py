@@ -8,8 +8,7 @@ import triton
 import triton.language as tl
 
 NOTHING = tl.constexpr(-1e30)
-"""Largest score before any is seen: finite, so that a tile whose keys are all masked adds nothing;
-far below the scores of half precision, whose products are above -6e11."""
+"""Largest score before any is seen: finite, so that a tile of masked keys alone adds nothing."""
 
 
 @triton.jit
@@ -17,11 +16,12 @@ def attend(scores, v, scale_log2, largest, total, mixed):
     """Return largest score, sum of exponentials and their mix of V with one more tile.
 
     Scores (M, N) are not scaled yet, -inf where masked; v is (N, DIM). The scale is positive and
-    holds log2(e), for exp2.
+    holds log2(e), for exp2. The largest score is a scaled one: all exponentials are taken from it
+    as rounded, by one multiply-add each, so that they agree; the error of a score x is 2^-24 x.
     """
-    top = tl.maximum(largest, tl.max(scores, 1))
-    p = tl.exp2(scores * scale_log2 - (top * scale_log2)[:, None])
-    old = tl.exp2((largest - top) * scale_log2)
+    top = tl.maximum(largest, tl.max(scores, 1) * scale_log2)
+    p = tl.exp2(scores * scale_log2 - top[:, None])
+    old = tl.exp2(largest - top)
     total = total * old + tl.sum(p, 1)
     mixed = tl.dot(p.to(v.dtype), v, mixed * old[:, None])
     return top, total, mixed

@@ -138,10 +138,10 @@ inline __half2 __floats2half2_rn(float x, float y) {
     return {__float2half_rn(x), __float2half_rn(y)};
 }
 
-inline void copy_async(void* shared, const void* global, bool wanted) {
+inline void copy_async(void* shared, const void* global) {
     if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % 16)
         emulate::fail("an asynchronous copy must be 16-byte aligned");
-    emulate::self().open.push_back({shared, global, wanted});
+    emulate::self().open.push_back({shared, global});
 }
 inline void commit_copies() {
     auto& thread = emulate::self();
@@ -151,8 +151,7 @@ inline void commit_copies() {
 template <int Groups> void wait_copies() {
     auto& groups = emulate::self().groups;
     while (groups.size() > size_t(Groups)) {
-        for (const auto& copy : groups.front())
-            copy.wanted ? std::memcpy(copy.to, copy.from, 16) : std::memset(copy.to, 0, 16);
+        for (const auto& copy : groups.front()) std::memcpy(copy.to, copy.from, 16);
         groups.erase(groups.begin());
     }
 }

@@ -23,7 +23,6 @@ constexpr unsigned char POISON = 0xA5;  // shared memory before anything is writ
 struct Copy {
     void* to;
     const void* from;
-    bool wanted;
 };
 
 struct Thread {

@@ -88,7 +88,7 @@ class TopkSelect(Kernel):
 
     name: ClassVar[str] = "topk-select"
     title: ClassVar[str] = "top-k of rows"
-    source: ClassVar[str] = "SpAtten, arXiv:2012.09852, section IV-B (top-k engine), algorithm 2"
+    source: ClassVar[str] = "SpAtten, arXiv:2012.09852, algorithm 2 (top-k engine)"
     tolerance: ClassVar[float] = 0
     promises: ClassVar = {
         name: Promise(blocks_per_sm=1)

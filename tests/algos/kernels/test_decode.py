@@ -81,5 +81,5 @@ def test_a_shape_that_is_not_supported_is_refused(values: dict[str, int], senten
 
 
 def test_vector_code_holds_few_heads() -> None:
-    with pytest.raises(InputError, match="must be 1, 2, 4 or 8 times kv_heads, 12 is not of 4"):
+    with pytest.raises(InputError, match="must be 1, 2, 4, 8 times kv_heads, 12 is not of 4"):
         SharedDecode(heads=12, kv_heads=4)

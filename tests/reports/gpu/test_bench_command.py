@@ -38,7 +38,7 @@ def test_dry_run_lists_every_paper_shape() -> None:
     for row in found:
         assert row["dram_bytes"] > 0
         assert row["windows"] >= 5
-        assert bool(row["programs"]) == (row["implementation"] == "prunesim")
+        assert row["implementation"] == "prunesim" or not row["programs"]
         assert "modelled_ns" in row
     shown = invoke("--dry-run").stdout
     assert f"{len(found)} rows; each kernel is first compared" in shown

@@ -37,8 +37,7 @@ extern "C" __global__ void probe_async(const int* input, int* output) {
     DYNAMIC_SHARED(memory);
     const int last = blockDim.x - 1;
     auto* vectors = reinterpret_cast<int4*>(memory);
-    copy_async(&vectors[threadIdx.x], reinterpret_cast<const int4*>(input) + threadIdx.x,
-               int(threadIdx.x) != last);
+    copy_async(&vectors[threadIdx.x], reinterpret_cast<const int4*>(input) + threadIdx.x);
     commit_copies();
 #if WAIT
     wait_copies<0>();

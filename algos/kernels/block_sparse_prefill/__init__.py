@@ -1,0 +1,1 @@
+"""Attention of a prompt in which each block of queries reads listed blocks of keys."""

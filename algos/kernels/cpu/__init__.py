@@ -1,0 +1,1 @@
+"""CPU kernels: what pruned weights and pruned tokens gain where no accelerator is at hand."""

@@ -1,0 +1,1 @@
+"""Dense half-precision products, by torch's own library."""

@@ -1,0 +1,1 @@
+"""Device functions of kernels that gather rows by lists of ids."""

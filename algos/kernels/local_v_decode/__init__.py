@@ -1,0 +1,1 @@
+"""Attention of one query that fetches only the V rows of its largest probabilities."""

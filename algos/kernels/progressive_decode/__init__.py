@@ -1,0 +1,1 @@
+"""Attention of one query that fetches the low bits of K only where it is unsure."""

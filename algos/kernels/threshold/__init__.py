@@ -1,0 +1,1 @@
+"""Device functions that select the largest numbers of a row, the lowest index first of equals."""
