@@ -316,7 +316,8 @@ def _progressive(size: dict[str, Any], heads: Heads) -> dict[str, Any]:
 
 
 def _window(size: dict[str, Any], heads: Heads) -> dict[str, Any]:
-    return size | {"context": heads.context, "sinks": heads.sinks, "recent": heads.recent}
+    """Return the shape of a decode over a window: `keys` are all tokens so far."""
+    return size | {"keys": heads.context, "sinks": heads.sinks, "window": heads.recent}
 
 
 def _call(kernel: str, shape: Mapping[str, Any]) -> Call:

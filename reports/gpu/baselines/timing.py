@@ -39,6 +39,8 @@ class Timed:
     """modelled or measured"""
     ns: float | None
     """None: a kernel is missing, or does not run there"""
+    energy_pj: float | None
+    """of the board, where every kernel's was measured"""
     dram_bytes: int | None
     launches: int
     kernels: Mapping[str, int]
@@ -74,22 +76,22 @@ class Timer:
         self._device = make_device(device)
         known = measured_rows(GPU) if rows is None else rows
         self._measured = {
-            (row["kernel"], row["size"]): float(row["median_ns"])
+            (row["kernel"], row["size"]): (float(row["median_ns"]), row.get("energy_pj"))
             for row in known
             if row["label"] == f"measured:{device}" and row["share"] is None
             and (row["implementation"] == OWN or row["kernel"].startswith("dense-gem"))
         }  # fmt: skip
         self._costs: dict[Call, _Cost | str] = {}
 
-    def time(self, chain: Chain, weight_bytes: int = 0) -> Timed:
+    def time(self, chain: Chain, held_bytes: int = 0) -> Timed:
         """Return the time of a chain: the sum of its kernels, each by its fastest way.
 
         Args:
             chain: what is launched.
-            weight_bytes: that must fit the device's memory.
+            held_bytes: weights and K and V that must fit the device's memory.
         """
         notes = [*chain.notes, *self._about()]
-        problems = [*chain.missing, *self._too_large(weight_bytes)]
+        problems = [*chain.missing, *self._too_large(held_bytes)]
         chosen: Counter[Call] = Counter()
         for operation, times in chain.operations.items():
             costs = {way: self.cost(way) for way in operation.ways}
@@ -100,7 +102,7 @@ class Timer:
                 notes += said
             else:
                 problems += said
-        measured = [call for call in chosen if self._measured_ns(call) is not None]
+        measured = [call for call in chosen if self._found(call) is not None]
         kind = "measured" if measured and len(measured) == len(chosen) else "modelled"
         if measured and kind == "modelled":
             notes.append(
@@ -125,12 +127,13 @@ class Timer:
     ) -> Timed:
         ns, moved, count = 0.0, 0, 0
         kernels: Counter[str] = Counter()
+        energies: list[float | None] = []
         for call, times in chosen.items():
             cost = self.cost(call)
             assert isinstance(cost, _Cost)
-            one = self._measured_ns(call) if kind == "measured" else cost.ns
-            assert one is not None
-            ns += times * one
+            found = self._found(call) if kind == "measured" else None
+            ns += times * (found[0] if found else cost.ns)
+            energies.append(times * found[1] if found and found[1] else None)
             moved += times * sum(launch.dram_bytes for launch in cost.launches)
             count += times * len(cost.launches)
             kernels[call.kernel] += times
@@ -140,6 +143,7 @@ class Timer:
             device=self._device.name,
             kind=kind,
             ns=None if lacking else ns,
+            energy_pj=None if lacking or None in energies else sum(filter(None, energies)),
             dram_bytes=None if lacking else moved,
             launches=count,
             kernels=dict(kernels),
@@ -166,7 +170,7 @@ class Timer:
                 )
         return launches(kernel, shape, target)
 
-    def _measured_ns(self, call: Call) -> float | None:
+    def _found(self, call: Call) -> tuple[float, float | None] | None:
         if call.kernel == LIBRARY:
             size = {"tokens": call.numbers["m"], "rows": call.numbers["n"]}
             text = json.dumps(size | {"inputs": call.numbers["k"]}, sort_keys=True,
@@ -186,12 +190,12 @@ class Timer:
             "of sm_80, at the card's own rates"
         ]
 
-    def _too_large(self, weight_bytes: int) -> list[str]:
-        held = MEMORY_GB.get(self._device.name, float("inf"))
-        if weight_bytes <= held * 1e9:
+    def _too_large(self, held_bytes: int) -> list[str]:
+        memory = MEMORY_GB.get(self._device.name, float("inf"))
+        if held_bytes <= memory * 1e9:
             return []
         return [
-            f"{weight_bytes / 1e9:.1f} GB of weights do not fit the {held} GB of "
+            f"{held_bytes / 1e9:.1f} GB of weights, K and V do not fit the {memory} GB of "
             f"{self._device.title}"
         ]
 

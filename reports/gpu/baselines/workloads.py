@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
 
 from reports.experiments.accllm.workloads import LLAMA, RIVAL_FORMAT
 from reports.experiments.spatten.workloads import (
@@ -24,6 +23,9 @@ CONTEXTS = (1024, 4096, 8192, 32_768)
 LAST_TOKEN = GENERATED_TOKENS - 1
 BERT_TOKENS = 384
 SPATTEN, ACCLLM = "spatten", "accllm"
+HBM_ALONE = (
+    "energy and power of the HBM alone: no energy of a DSP48E2, BRAM or URAM access is published"
+)
 FAMILIES = {SPATTEN: "SpAtten's workloads", ACCLLM: "AccLLM's workload: Llama-2-7B, decode"}
 
 
@@ -35,7 +37,8 @@ class Machine:
     """of `sim.machines.MACHINES`"""
     trace: Callable[[], Trace] | None = None
     """of the machine's own compression; None: that of the workload"""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    own: str = ""
+    """that compression, in words"""
     note: str = ""
 
 
@@ -101,13 +104,12 @@ def _llama(context: int) -> Workload:
         "tokens, as AccLLM compresses; output layer in 8 bits on the machines, half precision on "
         "GPUs",
         machines=(
-            Machine(name="accllm-u280"),
+            Machine(name="accllm-u280", note=HBM_ALONE),
             Machine(
                 name="flightllm-u280",
                 trace=rival,
-                # 8-bit K and V of more keys do not fit the pseudo-channels that are left to them
-                settings={"weight_channels": 32} if context > 8192 else {},
-                note="its own compression: mixed 3/4/5-bit weights, 8-bit K and V, all keys",
+                own="its own compression: mixed 3/4/5-bit weights, 8-bit K and V, all keys",
+                note=HBM_ALONE,
             ),
         ),
         published=("llama-2-7b-decode",) if context == CONTEXTS[0] else (),
