@@ -28,6 +28,7 @@ LIBRARY, STREAM = "cublas-fp16", "stream"
 """Names of `sim.gpu.libraries`: dense products; elementwise launches by bytes read and written."""
 NEEDS_TOPK = ("token", "head", "key")
 """Kinds of selections that are launches of their own; those of values are within local-v-decode."""
+IMPORTANCE = "add importance"
 SCORE_BYTES = 4
 HALF_BYTES = 2
 
@@ -58,6 +59,11 @@ class Operation:
     name: str
     ways: tuple[Call, ...]
     """each does all of it; none: the kernel that it needs is missing"""
+
+    @property
+    def selects(self) -> bool:
+        """Whether it computes nothing but what is to be kept."""
+        return self.name.startswith("select") or self.name == IMPORTANCE
 
 
 @dataclass(frozen=True)
@@ -158,7 +164,7 @@ class _Lowering:
         if len(self._topk):
             # scores of a token are in L2 still; importance of a prompt comes from its kernel
             read = heads.keys * (heads.heads if heads.queries == 1 else 1)
-            self._stream("add importance", SCORE_BYTES * (read + heads.keys),
+            self._stream(IMPORTANCE, SCORE_BYTES * (read + heads.keys),
                          SCORE_BYTES * heads.keys)  # fmt: skip
 
     def _sparse_prefill(self, heads: Heads) -> None:

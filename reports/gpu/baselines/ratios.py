@@ -18,6 +18,7 @@ COLUMNS: dict[str, str] = {
     "machine_ns": "latency of the machine",
     "dense_ns": "of dense kernels on the GPU; empty: none",
     "sparse_ns": "of the best sparse kernels on it; empty: none",
+    "selection_ns": "of sparse_ns: launches that only select what is kept",
     "gpu_kind": "whether those were measured or modelled",
     "pytorch_ns": "of dense PyTorch on it, as published; empty: none was",
     "times_pytorch": "pytorch_ns over machine_ns",
@@ -27,7 +28,7 @@ COLUMNS: dict[str, str] = {
 """Columns of ratios.csv."""
 PYTORCH = "PyTorch"
 """How names of published systems begin that are dense PyTorch."""
-TITLES: Mapping[str, str] = {"titan-xp": "TITAN Xp", "a100": "A100", "v100": "V100"}
+TITLES: Mapping[str, str] = {"titan-xp": "TITAN Xp", "a100": "A100"}
 """Device -> its name in `systems.tsv`."""
 
 
@@ -50,6 +51,7 @@ def make_ratios(rows: pd.DataFrame) -> pd.DataFrame:
                 row = {"workload": workload, "machine": machine.machine, "device": device}
                 row |= {"machine_ns": machine.latency_ns, "gpu_kind": of_device["kind"].iloc[0]}
                 row |= {f"{name}_ns": ns for name, ns in times.items()}
+                row["selection_ns"] = of_device.set_index("work")["selection_ns"].get(SPARSE)
                 row |= {f"times_{name}": None if ns is None else ns / machine.latency_ns
                         for name, ns in times.items()}  # fmt: skip
                 found.append(row)

@@ -41,6 +41,7 @@ COLUMNS: dict[str, str] = {
     "launched": "of kernels: one CUDA graph",
     "launches": "of kernels",
     "kernels": "name x how often it runs",
+    "selection_ns": "of latency_ns: launches that only select what is kept or add up importance",
     "model_median_deviation": "of the cost model from published measurements it was not fitted "
     "to; a share",
     "model_ninth_decile_deviation": "nine of ten of them deviate by less; a share",
@@ -154,6 +155,7 @@ def _of_gpu(
         "dram_bytes": timed.dram_bytes,
         "synthetic": trace.header.synthetic,
         **{"launched": LAUNCHED, "launches": timed.launches, "kernels": kernels},
+        "selection_ns": None if timed.ns is None else timed.selection_ns,
         "model_median_deviation": deviation.median if modelled else None,
         "model_ninth_decile_deviation": deviation.ninth_decile if modelled else None,
         "note": "; ".join(notes),

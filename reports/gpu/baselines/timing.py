@@ -45,6 +45,8 @@ class Timed:
     launches: int
     kernels: Mapping[str, int]
     """name -> how often it runs, of the fastest ways"""
+    selection_ns: float
+    """of them, of operations that only select what is kept, or add up its importance"""
     notes: tuple[str, ...]
     """sentences: what is missing, what is not exploited, what was assumed of the device"""
 
@@ -93,12 +95,15 @@ class Timer:
         notes = [*chain.notes, *self._about()]
         problems = [*chain.missing, *self._too_large(held_bytes)]
         chosen: Counter[Call] = Counter()
+        selecting: Counter[Call] = Counter()
         for operation, times in chain.operations.items():
             costs = {way: self.cost(way) for way in operation.ways}
             known = {way: cost for way, cost in costs.items() if isinstance(cost, _Cost)}
             said = [cost for cost in costs.values() if isinstance(cost, str)]
             if known:
-                chosen[min(known, key=lambda way: known[way].ns)] += times
+                fastest = min(known, key=lambda way: known[way].ns)
+                chosen[fastest] += times
+                selecting[fastest] += times * operation.selects
                 notes += said
             else:
                 problems += said
@@ -109,7 +114,7 @@ class Timer:
                 f"{len(measured)} of {len(chosen)} different kernel calls were measured on this "
                 "device; all are modelled here, so that no sum mixes both"
             )
-        return self._timed(chosen, kind, problems, notes)
+        return self._timed(chosen, selecting, kind, problems, notes)
 
     def cost(self, call: Call) -> _Cost | str:
         """Return the modelled time of one call, or a sentence that says why there is none."""
@@ -123,16 +128,23 @@ class Timer:
         return self._costs[call]
 
     def _timed(
-        self, chosen: Counter[Call], kind: str, problems: list[str], notes: list[str]
+        self,
+        chosen: Counter[Call],
+        selecting: Counter[Call],
+        kind: str,
+        problems: list[str],
+        notes: list[str],
     ) -> Timed:
-        ns, moved, count = 0.0, 0, 0
+        ns, selection_ns, moved, count = 0.0, 0.0, 0, 0
         kernels: Counter[str] = Counter()
         energies: list[float | None] = []
         for call, times in chosen.items():
             cost = self.cost(call)
             assert isinstance(cost, _Cost)
             found = self._found(call) if kind == "measured" else None
-            ns += times * (found[0] if found else cost.ns)
+            one = found[0] if found else cost.ns
+            ns += times * one
+            selection_ns += selecting[call] * one
             energies.append(times * found[1] if found and found[1] else None)
             moved += times * sum(launch.dram_bytes for launch in cost.launches)
             count += times * len(cost.launches)
@@ -147,6 +159,7 @@ class Timer:
             dram_bytes=None if lacking else moved,
             launches=count,
             kernels=dict(kernels),
+            selection_ns=selection_ns,
             notes=tuple(dict.fromkeys(said)),
         )
 
