@@ -23,6 +23,8 @@ KERNELS: dict[str, str] = {
     "block-sparse-prefill": "algos.kernels.block_sparse_prefill.kernel:BlockSparsePrefill",
     "local-v-decode": "algos.kernels.local_v_decode.kernel:LocalVDecode",
     "progressive-decode": "algos.kernels.progressive_decode.kernel:ProgressiveDecode",
+    "lambda-kv4-decode": "algos.kernels.lambda_decode.kernel:LambdaDecode",
+    "channel-scores": "algos.kernels.channel_scores.kernel:ChannelScores",
     "bitmap-decode": "algos.kernels.bitmap_decode.kernel:BitmapDecode",
     "topk-select": "algos.kernels.topk_select.kernel:TopkSelect",
     "w2a8-gemm": "algos.kernels.w2a8_gemm.kernel:W2a8Gemm",

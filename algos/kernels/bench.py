@@ -16,7 +16,7 @@ from algos.kernels.device import Call, Device
 from algos.kernels.environment import environment
 from algos.kernels.launch import launch
 from algos.kernels.numerics import Numerics, check
-from algos.kernels.plan import OWN, Case, Settings, describe
+from algos.kernels.plan import Case, Settings, describe
 from algos.kernels.rows import Row, Rows
 from algos.kernels.spread import spread
 
@@ -64,15 +64,14 @@ def bench(
         try:
             kernel, shape = case.make()
             row |= describe(case, device.target)
-            own = case.implementation == OWN
-            if own and case.kernel not in checked:
+            if not case.beside and case.kernel not in checked:
                 checked[case.kernel], lost = _checked(kernel, device)
-            if own and checked[case.kernel].broken:
+            if not case.beside and checked[case.kernel].broken:
                 row |= {"status": "refused", "reason": checked[case.kernel].broken}
             elif lost:
                 return
             else:
-                row |= {"error": checked[case.kernel].error if own else None}
+                row |= {"error": None if case.beside else checked[case.kernel].error}
                 row |= measure(kernel, shape, case, device, settings)
                 row |= rates(row, ceilings) | {"status": "measured"}
         except Exception as error:
@@ -168,11 +167,12 @@ def _named(case: Case) -> dict[str, Any]:
         "implementation": case.implementation,
         "control": case.control,
         "control_size": case.control_size,
+        "beside": case.beside,
     }
 
 
 def _call(kernel: Kernel, shape: Any, case: Case, inputs: Mapping[str, Any]) -> Call:
-    if case.implementation != OWN:
+    if case.beside:
         return kernel.library_call(shape, inputs)
     buffers = kernel.buffers(shape, inputs)
     return lambda: launch(kernel, shape, inputs, buffers)

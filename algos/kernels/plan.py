@@ -11,7 +11,7 @@ from algos.kernels import KERNELS, make_kernel
 from algos.kernels.base import Kernel
 from algos.kernels.inspection import SHARES, check_names, program_hash
 
-OWN = "prunesim"
+OWN, LIBRARY = "prunesim", "torch"
 
 
 @dataclass(frozen=True)
@@ -51,9 +51,11 @@ class Case:
     share: float | None
     """of a sparsity curve: what is left out; None: as in the paper"""
     implementation: str
-    """`OWN`, or the library's kernel that stands beside it"""
+    """`OWN`; `LIBRARY` for a kernel without programs; or the name of what stands beside it"""
     control: str | None = None
     control_size: str | None = None
+    beside: bool = False
+    """whether it is the library's kernel that stands beside the one named"""
 
     @property
     def key(self) -> str:
@@ -115,25 +117,24 @@ def _beside(
     kernel: Kernel, label: str, shape: Any, control: str | None, control_size: str | None
 ) -> list[Case]:
     """Return the case of a kernel and, where there is one, that of the library's kernel."""
-    own = [OWN, *([kernel.library] if kernel.library else [])]
     size = size_of(shape)
-    return [Case(kernel.name, label, size, None, who, control, control_size) for who in own]
+    own = OWN if kernel.programs(shape, "sm_90") else LIBRARY
+    found = [Case(kernel.name, label, size, None, own, control, control_size)]
+    if kernel.library:
+        found.append(
+            Case(kernel.name, label, size, None, kernel.library, control, control_size, beside=True)
+        )
+    return found
 
 
 def describe(case: Case, target: str) -> dict[str, Any]:
     """Return what would run, without running it: programs, bytes, flops, memory."""
     kernel, shape = case.make()
-    programs = kernel.programs(shape, target)
+    programs = [] if case.beside else kernel.programs(shape, target)
     count = kernel.count(shape)
     return {
-        "programs": [
-            f"{program.function} {'x'.join(map(str, program.grid))}" for program in programs
-        ]
-        if case.implementation == OWN
-        else [],
-        "sha256": "+".join(program_hash(kernel, program, target)[:16] for program in programs)
-        if case.implementation == OWN
-        else "",
+        "programs": [f"{one.function} {'x'.join(map(str, one.grid))}" for one in programs],
+        "sha256": "+".join(program_hash(kernel, one, target)[:16] for one in programs),
         "flops": count.flops,
         "dram_bytes": count.dram_bytes,
         "unit": count.unit,

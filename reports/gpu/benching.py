@@ -31,17 +31,20 @@ def planned(names: list[str], quick: bool) -> list[dict[str, Any]]:
     found = []
     for case in plan(names, settings):
         kernel, shape = case.make()
-        own = case.implementation == OWN
         found.append(
             {
                 **{"kernel": case.kernel, "shape": case.shape, "size": case.size},
                 **{"share": case.share, "implementation": case.implementation},
-                **{"control": case.control, "control_size": case.control_size},
+                **{
+                    "control": case.control,
+                    "control_size": case.control_size,
+                    "beside": case.beside,
+                },
                 **describe(case, _TARGET),
                 "windows": settings.windows if case.share is None else settings.sweep_windows,
                 "window_ns": settings.window_ns,
                 "modelled_device": DEVICE,
-                "modelled_ns": modelled_ns(kernel, shape) if own else None,
+                "modelled_ns": None if case.beside else modelled_ns(kernel, shape),
             }
         )
     return found

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from algos.kernels.inspection import SHARES
-from algos.kernels.plan import OWN
 from reports import words
 from workloads.errors import InputError
 
@@ -100,7 +99,7 @@ def curves(rows: Sequence[dict[str, Any]]) -> list[Curve]:
     points: dict[tuple[str, str, str, str, str], dict[float, float]] = {}
     controls: dict[tuple[str, str, str], float] = {}
     for row in measured:
-        if row.get("implementation") != OWN:
+        if row.get("beside"):
             continue
         if row["share"] is None:
             controls[row["label"], row["kernel"], row["size"]] = row["median_ns"]

@@ -63,7 +63,9 @@ def _draw(axes: Axes, curve: Curve) -> None:
     if where is not None and where > curve.shares[0]:
         axes.axvline(where, color=INK, linewidth=0.8, linestyle=":")
         axes.plot([where], [control], "o", color=INK, markersize=5)
-    axes.text(0.02, 0.04, _said(curve), transform=axes.transAxes, fontsize=8.5, weight="bold")
+    box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
+    look = {"fontsize": 8.5, "weight": "bold", "bbox": box, "zorder": 5}
+    axes.text(0.02, 0.05, _said(curve), transform=axes.transAxes, **look)
     axes.set_ylim(0, top)
     axes.set_xlim(min(0.0, curve.shares[0]), 1)
     axes.set_title(textwrap.fill(f"{curve.kernel}, {curve.shape}", 44), fontsize=9)

@@ -1,9 +1,11 @@
-"""Device functions of single-query attention: online softmax in vector code, and the merge.
+"""Device functions of single-query attention: online softmax, and the merge.
 
 A tile of keys is (1, REPEAT, ROWS, channels): ROWS lines of threads side by side, each of which
 takes REPEAT keys one after the other. Each line has its own running maximum and sum, so the loop
 needs no exchange between warps; `finish` brings the lines together. Heads that share K and V are
 the first axis of scores, (GROUP, REPEAT, ROWS), in units of log2.
+
+Functions of a `tile` are for heads that are the rows of a tensor-core product.
 """
 
 import triton
@@ -47,6 +49,38 @@ def finish(
 
 
 @triton.jit
+def empty_tile(BLOCK_M: tl.constexpr, DIM: tl.constexpr):
+    """Return maximum, sum and mixed values of no key, for heads that are rows of a tile."""
+    top = tl.full([BLOCK_M], float("-inf"), tl.float32)
+    total = tl.zeros([BLOCK_M], tl.float32)
+    return top, total, tl.zeros([BLOCK_M, DIM], tl.float32)
+
+
+@triton.jit
+def online_tile(scores, values, top, total, mixed):
+    """Return them with the keys of a tile: scores (heads, keys), V (keys, DIM) half precision."""
+    new = tl.maximum(top, tl.max(scores, 1))
+    p = tl.exp2(scores - new[:, None])
+    old = tl.exp2(top - new)
+    mixed = tl.dot(p.to(values.dtype), values, mixed * old[:, None])
+    return new, total * old + tl.sum(p, 1), mixed
+
+
+@triton.jit
+def finish_tile(
+    top, total, mixed, partial, lse, head, part, parts,
+    GROUP: tl.constexpr, DIM: tl.constexpr, BLOCK_M: tl.constexpr,
+):  # fmt: skip
+    """Write what `finish` writes."""
+    m = tl.arange(0, BLOCK_M)
+    d = tl.arange(0, DIM)
+    at = (head + m) * parts + part
+    mixed = (mixed / total[:, None]).to(partial.dtype.element_ty)
+    tl.store(partial + at[:, None] * DIM + d[None, :], mixed, mask=m[:, None] < GROUP)
+    tl.store(lse + at, top + tl.log2(total), mask=m < GROUP)
+
+
+@triton.jit
 def merge_parts(partial, lse, output, parts, DIM: tl.constexpr, PARTS: tl.constexpr):
     """Write (heads, DIM): parts weighted by their sums of exponentials."""
     head = tl.program_id(0).to(tl.int64)
@@ -71,51 +105,3 @@ def add_parts(partial, output, parts, DIM: tl.constexpr, PARTS: tl.constexpr):
         partial + (head * parts + s[:, None]) * DIM + d[None, :], mask=s[:, None] < parts, other=0.0
     )
     tl.store(output + head * DIM + d, tl.sum(values, 0).to(output.dtype.element_ty))
-
-
-@triton.jit
-def lift(words, one, PLACE: tl.constexpr):
-    """Return 1 + code / 16 of the codes at a place of int32 words, 0 to 7.
-
-    A shift and a logic operation put a code into the mantissa of 1.0; a conversion of an integer
-    has half the rate or less.
-    """
-    left: tl.constexpr = 19 - 4 * PLACE
-    moved = words << left if left > 0 else words >> -left
-    return ((moved & 0x00780000) | one).to(tl.float32, bitcast=True)
-
-
-@triton.jit
-def lifted(words):
-    """Return 1 + code / 16 of (a, b, c, words): (a, b, c, 8 words), all of a word in one thread."""
-    # The bits of 1.0 in a register that the compiler does not know (the third program id is 0):
-    # of two constants it makes two operations, not one.
-    one = 0x3F800000 + tl.program_id(2)
-    return in_turn(
-        lift(words, one, 0), lift(words, one, 1), lift(words, one, 2), lift(words, one, 3),
-        lift(words, one, 4), lift(words, one, 5), lift(words, one, 6), lift(words, one, 7),
-    )  # fmt: skip
-
-
-@triton.jit
-def in_turn(a, b, c, d, e, f, g, h):
-    """Return (i, j, k, 8 n) of eight (i, j, k, n), an element of each in turn."""
-    even = tl.join(tl.join(a, e), tl.join(c, g))
-    odd = tl.join(tl.join(b, f), tl.join(d, h))
-    return tl.join(even, odd).reshape(a.shape[0], a.shape[1], a.shape[2], 8 * a.shape[3])
-
-
-@triton.jit
-def query_group(query, row, GROUP: tl.constexpr, DIM: tl.constexpr):
-    """Return the query heads of a group, (GROUP, 1, 1, DIM) float32.
-
-    Eight loads of fewer elements than threads: the compiler keeps the layout of a load that has
-    more, and would move K to it in every step.
-    """
-    g = tl.arange(0, GROUP)[:, None, None, None]
-    n = tl.arange(0, DIM // 8)[None, None, None, :]
-    at = query + (row * GROUP + g) * DIM + 8 * n
-    return in_turn(
-        tl.load(at), tl.load(at + 1), tl.load(at + 2), tl.load(at + 3),
-        tl.load(at + 4), tl.load(at + 5), tl.load(at + 6), tl.load(at + 7),
-    ).to(tl.float32)  # fmt: skip

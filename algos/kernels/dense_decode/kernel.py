@@ -39,7 +39,7 @@ class DenseShape(Decode):
         super().model_post_init(context)
         if self.group > 64:  # rows of a tensor-core tile that fit the registers
             raise InputError(
-                f"dense-decode heads must be at most 64 times kv_heads, {self.heads} is not of "
+                f"decode heads must be at most 64 times kv_heads, {self.heads} is not of "
                 f"{self.kv_heads}"
             )
 

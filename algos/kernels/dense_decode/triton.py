@@ -8,7 +8,15 @@ one row in 16. Heads that share K are the rows of such a tile.
 import triton
 import triton.language as tl
 
-from algos.kernels.decode.triton import empty, finish, merge_parts, online  # noqa: F401
+from algos.kernels.decode.triton import (
+    empty,
+    empty_tile,
+    finish,
+    finish_tile,
+    merge_parts,  # noqa: F401
+    online,
+    online_tile,
+)
 
 
 @triton.jit
@@ -51,9 +59,7 @@ def decode_group(
     q = tl.load(
         query + (row * GROUP + m[:, None]) * DIM + d[None, :], mask=m[:, None] < GROUP, other=0.0
     )
-    top = tl.full([BLOCK_M], float("-inf"), tl.float32)
-    total = tl.zeros([BLOCK_M], tl.float32)
-    mixed = tl.zeros([BLOCK_M, DIM], tl.float32)
+    top, total, mixed = empty_tile(BLOCK_M, DIM)
     end = tl.minimum(keys, (part + 1) * length)
     for start in tl.range(part * length, end, BLOCK_N, num_stages=STAGES):
         at = start + n
@@ -64,16 +70,7 @@ def decode_group(
             value + (row * keys + at[:, None]) * DIM + d[None, :], mask=at[:, None] < end, other=0.0
         )
         scores = tl.where(at[None, :] < end, tl.dot(q, k) * scale_log2, float("-inf"))
-        new = tl.maximum(top, tl.max(scores, 1))
-        p = tl.exp2(scores - new[:, None])
-        old = tl.exp2(top - new)
-        total = total * old + tl.sum(p, 1)
-        mixed = tl.dot(p.to(v.dtype), v, mixed * old[:, None])
-        top = new
-    at = (row * GROUP + m) * tl.num_programs(0) + part
-    mixed = mixed / total[:, None]
-    tl.store(
-        partial + at[:, None] * DIM + d[None, :],
-        mixed.to(partial.dtype.element_ty), mask=m[:, None] < GROUP,
-    )  # fmt: skip
-    tl.store(lse + at, top + tl.log2(total), mask=m < GROUP)
+        top, total, mixed = online_tile(scores, v, top, total, mixed)
+    finish_tile(
+        top, total, mixed, partial, lse, row * GROUP, part, tl.num_programs(0), GROUP, DIM, BLOCK_M
+    )

@@ -3,9 +3,13 @@
 `g++` compiles the same `kernel.cu` against `cuda.h`, a twin of the part of CUDA that kernels use.
 Threads of a block are fibers that change at barriers and warp instructions; blocks run in sequence.
 It finds wrong numbers, deadlocks, reads of shared memory before it is written or before an
-asynchronous copy is waited for, writes behind it, and, by other orders of the threads, many races.
-It says nothing of time. The fragments of `mma.sp` follow the PTX ISA ("Matrix fragments for sparse
-mma.m16n8k64 with .u8 and .s8 integer type"), their metadata CUTLASS; neither ran on hardware yet.
+asynchronous copy is waited for, writes behind it, copies from beside the tensors, and, by other
+orders of the threads, many races. It says nothing of time.
+
+`mma_sparse` assumes the layout that `device.cuh` writes down: operands and sums as in the PTX ISA,
+"Matrix Fragments for sparse mma.m16n8k64 with .u8 / .s8 integer type"; metadata, which the text
+there leaves to a figure, as CUTLASS has them (layout E of CuTe's sparse 16x8x64 instructions, and
+`reorder_meta` of its host tools). The layout itself did not run on hardware yet.
 """
 
 from __future__ import annotations
@@ -35,16 +39,21 @@ def emulate(kernel: Kernel, program: Program, values: Sequence[Any], order: int 
 
     Raises:
         InputError: no C++ compiler, or arguments that do not fit.
-        RuntimeError: the kernel is wrong: threads wait for ever, or write behind shared memory.
+        RuntimeError: the kernel is wrong: threads wait for ever, write behind shared memory, or
+            copy from beside the tensors.
     """
     arguments = as_c(kernel, program, values)
     pointers = [ctypes.addressof(value) for value in arguments]
+    tensors = [value for value in values if hasattr(value, "data_ptr")]
+    ranges = [part for one in tensors for part in (one.data_ptr(), one.nbytes)]
     told: bytes = _function(_library(kernel, program))(
         (ctypes.c_void_p * len(pointers))(*pointers),
         len(pointers),
         (ctypes.c_uint * 4)(*program.grid, 32 * program.warps),
         ctypes.c_size_t(program.shared_bytes),
         order,
+        (ctypes.c_size_t * len(ranges))(*ranges),
+        len(tensors),
     )
     if told:
         raise RuntimeError(f"{kernel.name}: {program.function}: {told.decode()}")

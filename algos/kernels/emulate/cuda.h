@@ -41,6 +41,13 @@ inline dim3 thread_index() { return dim3{self().number, 0, 0}; }  // blocks have
 
 inline unsigned char* shared_memory() { return block.shared.data(); }  // malloc aligns to 16 bytes
 
+inline bool in_a_tensor(const void* at, size_t size) {
+    const auto start = reinterpret_cast<uintptr_t>(at);
+    return std::any_of(block.tensors.begin(), block.tensors.end(), [&](Range tensor) {
+        return start >= tensor.start && start + size <= tensor.start + tensor.size;
+    });
+}
+
 struct Fragments {
     uint32_t a[4], b[4], e;
 };
@@ -141,6 +148,8 @@ inline __half2 __floats2half2_rn(float x, float y) {
 inline void copy_async(void* shared, const void* global) {
     if ((reinterpret_cast<uintptr_t>(shared) | reinterpret_cast<uintptr_t>(global)) % 16)
         emulate::fail("an asynchronous copy must be 16-byte aligned");
+    if (!emulate::in_a_tensor(global, 16))
+        emulate::fail("an asynchronous copy must read a tensor, it reads beside all of them");
     emulate::self().open.push_back({shared, global});
 }
 inline void commit_copies() {

@@ -20,9 +20,11 @@ std::string launch(void (*kernel)(A...), void** values, unsigned count, const un
 
 }  // namespace
 
-// Returns the error as text, empty if there is none.
+// Returns the error as text, empty if there is none. `tensors` are what the kernel may copy from.
 extern "C" const char* emulate_launch(void** values, unsigned count, const unsigned* sizes,
-                                      size_t shared, unsigned order) {
+                                      size_t shared, unsigned order,
+                                      const emulate::Range* tensors, unsigned tensor_count) {
+    emulate::block.tensors.assign(tensors, tensors + tensor_count);
     told = launch(EMULATE, values, count, sizes, shared, order);
     return told.c_str();
 }

@@ -25,6 +25,11 @@ struct Copy {
     const void* from;
 };
 
+struct Range {  // of a tensor's bytes
+    uintptr_t start;
+    size_t size;
+};
+
 struct Thread {
     ucontext_t context;
     std::vector<char> stack = std::vector<char>(STACK);
@@ -49,6 +54,7 @@ struct Block {
     std::vector<Thread> threads;
     std::vector<Warp> warps;
     std::vector<unsigned char> shared;
+    std::vector<Range> tensors;
     Barrier barrier;
     unsigned alive = 0;
     bool progress = false;

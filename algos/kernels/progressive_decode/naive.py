@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from algos.kernels.decode.nibbles import unpack
 from algos.kernels.dense_decode.naive import mix, scores
+from algos.kernels.nibbles.words import unpack
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,11 +12,10 @@ from algos.kernels.decode.triton import (
     FLOOR,
     empty,
     finish,
-    lifted,
     merge_parts,  # noqa: F401
     online,
-    query_group,
 )
+from algos.kernels.nibbles.triton import lifted, query_group
 
 
 @triton.jit

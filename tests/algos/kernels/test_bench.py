@@ -317,3 +317,22 @@ def test_a_line_that_is_no_row(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"rows.jsonl line 2 must be a JSON object with a key"):
         read_rows(path)
     assert read_rows(tmp_path / "none.jsonl") == []
+
+
+@pytest.mark.usefixtures("numerics")
+def test_a_control_without_programs_is_the_librarys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(DensePrefill, "programs", lambda *_: [])
+    monkeypatch.setattr(DensePrefill, "library", "")
+    row, *_ = measured(tmp_path, Fake(), ["dense-prefill"])
+    assert (row["implementation"], row["beside"]) == ("torch", False)
+    assert (row["programs"], row["sha256"], row["status"]) == ([], "", "measured")
+
+
+@pytest.mark.usefixtures("numerics")
+def test_a_device_that_is_lost_ends_the_process(tmp_path: Path) -> None:
+    device = Fake()
+    device.broken_at, device.lost = 2, True
+    rows = measured(tmp_path, device)
+    assert [row["status"] for row in rows] == ["measured", "failed"]

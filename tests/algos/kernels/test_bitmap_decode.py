@@ -33,7 +33,7 @@ def test_unpacking_gives_back_what_was_kept(kept: int) -> None:
     [
         ({"kept": 129}, "kept must be at most dim 128, not 129"),
         ({"dim": 16, "kept": 1}, r"dim must be one of \(32, 64, 128\), not 16"),
-        ({"heads": 32, "kv_heads": 2}, "heads must be 1, 2, 4 or 8 times kv_heads, 32 is not of 2"),
+        ({"heads": 32, "kv_heads": 2}, "heads must be 1, 2, 4, 8 times kv_heads"),
         ({"window": 129}, "window"),
         ({"keys": 0}, "keys"),
     ],

@@ -14,8 +14,8 @@ from algos.kernels.block_sparse_prefill.shape import QUERY_BLOCKS, BlockSparse, 
 from algos.kernels.dense_prefill.kernel import DensePrefill
 from algos.kernels.dense_prefill.shape import Prefill
 from algos.kernels.dense_prefill.tiles import Tiles
+from algos.kernels.numerics import relative_error as error
 from tests.algos.kernels.conftest import needs_triton
-from tests.algos.kernels.test_numerics import error
 from workloads.errors import InputError
 
 KERNEL = BlockSparsePrefill()

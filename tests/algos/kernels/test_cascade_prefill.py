@@ -14,8 +14,8 @@ from algos.kernels.cascade_prefill.shape import Cascade, cascade_tiles
 from algos.kernels.dense_prefill import tiles as dense_cutting
 from algos.kernels.dense_prefill.shape import Prefill
 from algos.kernels.dense_prefill.tiles import Tiles
+from algos.kernels.numerics import relative_error as error
 from tests.algos.kernels.conftest import needs_triton
-from tests.algos.kernels.test_numerics import error
 from workloads.errors import InputError
 
 KERNEL = CascadePrefill()

@@ -63,7 +63,8 @@ def test_a_program_that_is_not_recorded() -> None:
 def test_no_record(own_record: Path) -> None:
     own_record.unlink()
     assert record.read_record() == []
-    assert record.stale_kernels() == list(KERNELS)
+    compiled = [name for name in KERNELS if make_kernel(name).promises]
+    assert record.stale_kernels() == compiled
 
 
 def fake(item: Item, **facts: object) -> Row:

@@ -123,6 +123,15 @@ def test_writing_behind_shared_memory_is_told(probe: Kernel, program: Make) -> N
         emulate(probe, program("probe_behind", "*i32", shared_bytes=124), [output])
 
 
+def test_copying_from_beside_the_tensors_is_told(probe: Kernel, program: Make) -> None:
+    given, output = torch.zeros(128, dtype=torch.int32), torch.empty(128, dtype=torch.int32)
+    constants = {"WAIT": 1, "MEET": 1}
+    copying = program("probe_async", "*i32 *i32", constants=constants, shared_bytes=512)
+    emulate(probe, copying, [given, output])
+    with pytest.raises(RuntimeError, match="must read a tensor, it reads beside all of them"):
+        emulate(probe, copying, [given[:124], output])
+
+
 def test_scalars_and_ragged_ends(probe: Kernel, program: Make) -> None:
     given, output = torch.arange(50.0), torch.zeros(64)
     scaled = program(

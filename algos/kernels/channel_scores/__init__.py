@@ -1,0 +1,1 @@
+"""Attention of one query whose scores use some channels of K only."""
