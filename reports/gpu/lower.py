@@ -92,6 +92,9 @@ class Heads:
     values: int
     heads: int
     kv_heads: int
+    all_heads: int
+    """without pruning, as the next one"""
+    all_kv_heads: int
     dim: int
     k_bits: int
     lsb_bits: int
@@ -172,7 +175,7 @@ class _Lowering:
             self._add("attention", *self._dense(heads))
             return
         size = {
-            **{"heads": heads.heads, "kv_heads": heads.kv_heads, "dim": heads.dim},
+            **{"heads": heads.all_heads, "kv_heads": heads.all_kv_heads, "dim": heads.dim},
             **{"tokens": heads.context, "kept": heads.keys, "kept_heads": heads.heads},
             "causal": self._causal,
         }
@@ -293,6 +296,8 @@ def heads_of(rows: pd.DataFrame, *, dense: bool) -> Heads:
         values=most("keys_dense" if dense else "values"),
         heads=len(alive),
         kv_heads=int(alive["kv_head"].nunique()),
+        all_heads=len(rows),
+        all_kv_heads=int(rows["kv_head"].nunique()),
         dim=int(rows["head_dim"].max()),
         k_bits=16 if dense else most("k_bits"),
         lsb_bits=0 if dense else most("k_lsb_bits"),

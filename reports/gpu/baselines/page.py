@@ -18,7 +18,7 @@ from reports.gpu.baselines.ratios import COLUMNS as RATIO_COLUMNS
 from reports.gpu.baselines.ratios import make_ratios
 from reports.gpu.baselines.rows import COLUMNS, MEASURED, Bench, Deviation, make_rows
 from reports.gpu.baselines.timing import LAUNCHED
-from reports.gpu.baselines.workloads import ACCLLM, FAMILIES, SPATTEN, WORKLOADS
+from reports.gpu.baselines.workloads import ACCLLM, FAMILIES, SPATTEN, WORKLOADS, Workload
 from reports.gpu.break_even import Curve
 from workloads.config import unknown_name
 from workloads.errors import InputError
@@ -59,7 +59,9 @@ class Baselines:
         return [*told, story.gain_of_sparsity(self.rows)]
 
 
-def find(devices: Sequence[str], phase: Phases) -> Baselines:
+def find(
+    devices: Sequence[str], phase: Phases, workloads: Sequence[Workload] = WORKLOADS
+) -> Baselines:
     """Simulate, model and read everything that the page shows.
 
     Raises:
@@ -77,14 +79,14 @@ def find(devices: Sequence[str], phase: Phases) -> Baselines:
         published = published_table()
         model = summary(published)
     deviation = Deviation(model["median_deviation"], model["ninth_decile_deviation"])
-    with phase(f"run {len(WORKLOADS)} workloads") as update:
+    with phase(f"run {len(workloads)} workloads") as update:
         done: list[str] = []
 
         def progress(title: str) -> None:
-            update(len(done), len(WORKLOADS))
+            update(len(done), len(workloads))
             done.append(title)
 
-        rows = make_rows(Bench(names, deviation), progress)
+        rows = make_rows(Bench(names, deviation, workloads=workloads), progress)
     with phase("find where sparsity breaks even"):
         curves = run_break_even((), DEVICE if DEVICE in names else names[0], None)
     return Baselines(rows, make_ratios(rows), names, published, model, tuple(curves))
