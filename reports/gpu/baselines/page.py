@@ -205,7 +205,7 @@ def render(found: Baselines, pictures: Sequence[Any], command: str, seconds: flo
         launched=LAUNCHED,
         pictures=pictures,
         sections=sections,
-        others=tables.other_table(rows[rows["workload"] == ""]),
+        others=tables.other_table(rows[~rows["workload"].isin([w.name for w in WORKLOADS])]),
         ratios=tables.ratios_table(found.ratios),
         break_even=tables.break_even_table(found.curves),
         promises=tables.promises_table(),

@@ -25,7 +25,7 @@ KINDS = (SIMULATED, MODELLED, MEASURED, PUBLISHED)
 DENSE, SPARSE, OWN = "dense", "sparse", "own"
 NO_ENERGY = "energy: absent, no board's power was measured; its limit is no measurement"
 COLUMNS: dict[str, str] = {
-    "workload": "name; empty: a published number over several workloads",
+    "workload": "name; of a published number over several: bert, gpt2, all, gpt2-medium-token",
     "machine": "simulated machine, modelled:DEVICE or measured:DEVICE, or the published system",
     "kind": "simulated: by a cycle-level model; modelled: by the cost model of GPU kernels; "
     "measured: on this project's hosts; published: by others",
@@ -96,7 +96,7 @@ def make_rows(bench: Bench, progress: Progress = lambda _: None) -> pd.DataFrame
     for workload in bench.workloads:
         progress(workload.title)
         rows += _of_workload(workload, bench)
-    rows += [_published(system, "", None, system.note) for system in read_systems()
+    rows += [_published(system, system.workload, None, system.note) for system in read_systems()
              if system.token_ns is None]  # fmt: skip
     return pd.DataFrame(rows, columns=[*COLUMNS]).astype({"launches": "Int64"})
 

@@ -62,14 +62,14 @@ def other_table(rows: pd.DataFrame) -> TextTable:
     """Return a line for each published number over several workloads."""
     lines = [
         [
-            *(row["machine"], row["device"], row["quantity"]),
+            *(row["machine"], row["device"], row["workload"], row["quantity"]),
             *(f"{words.number(row['value'])} {row['unit']}", row["basis"]),
             f"{row['note']}. {row['source']}",
         ]
         for row in rows.to_dict("records")
     ]
-    columns = ["system", "device", "quantity", "published", "basis", "note and source"]
-    return TextTable(columns, lines, [False, False, False, True, False, False])
+    columns = ["system", "device", "over", "quantity", "published", "basis", "note and source"]
+    return TextTable(columns, lines, [*[False] * 4, True, False, False])
 
 
 def ratios_table(ratios: pd.DataFrame) -> TextTable:
