@@ -20,6 +20,7 @@ from reports.gpu.baselines.rows import COLUMNS, MEASURED, Bench, Deviation, make
 from reports.gpu.baselines.timing import LAUNCHED
 from reports.gpu.baselines.workloads import ACCLLM, FAMILIES, SPATTEN, WORKLOADS, Workload
 from reports.gpu.break_even import Curve
+from reports.gpu.measured import GPU, measured_rows
 from workloads.config import unknown_name
 from workloads.errors import InputError
 
@@ -224,12 +225,16 @@ def _measured(rows: pd.DataFrame) -> str:
     own = rows[rows["kind"] == MEASURED]
     labels = list(dict.fromkeys(own["machine"]))
     gpus = [label for label in labels if not label.startswith("measured:cpu")]
-    said = (
-        f"measured on {words.join(gpus)}"
-        if gpus
-        else "no GPU was at hand: no row of a GPU is measured by this project, and rows that are "
-        "measured will take the place of modelled ones once prunesim bench gpu has run on one"
+    single = list(dict.fromkeys(str(row["label"]) for row in measured_rows(GPU)))
+    later = (
+        "measured times take the place of modelled ones where every kernel of a workload has one"
     )
+    if gpus:
+        said = f"all kernels of a workload, on {words.join(gpus)}"
+    elif single:
+        said = f"single kernels, {words.join(single)}, but not all of any workload; {later}"
+    else:
+        said = f"no GPU was at hand, no row of a GPU is measured by this project; {later}"
     cpus = list(dict.fromkeys(own.loc[own["machine"].str.startswith("measured:cpu"), "device"]))
     if cpus:
         said += f"; CPUs: {words.join([str(cpu) for cpu in cpus])}"
