@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SHAPES = {"bert-base-384": "bert-base-384", "gpt2-small-1024": "gpt2-small-decode-1024"}
 """Workload -> shape of the CPU's rows, which is one layer of it."""
+CPU_LABEL = "measured:cpu"
 CLOSE = 0.005
 """of the share left out: counts of tokens are rounded differently"""
 _DENSE, _SPARSE = "cpu-dense-attention", "cpu-gathered-tokens"

@@ -14,6 +14,7 @@ from reports import words
 from reports.console import Phases
 from reports.experiments.picture import Plan
 from reports.gpu.baselines import figures, story, tables
+from reports.gpu.baselines.cpu import CPU_LABEL
 from reports.gpu.baselines.ratios import COLUMNS as RATIO_COLUMNS
 from reports.gpu.baselines.ratios import make_ratios
 from reports.gpu.baselines.rows import COLUMNS, MEASURED, Bench, Deviation, make_rows
@@ -224,7 +225,7 @@ def _measured(rows: pd.DataFrame) -> str:
     """Say what was measured, or that nothing was."""
     own = rows[rows["kind"] == MEASURED]
     labels = list(dict.fromkeys(own["machine"]))
-    gpus = [label for label in labels if not label.startswith("measured:cpu")]
+    gpus = [label for label in labels if not label.startswith(CPU_LABEL)]
     single = list(dict.fromkeys(str(row["label"]) for row in measured_rows(GPU)))
     later = (
         "measured times take the place of modelled ones where every kernel of a workload has one"
@@ -235,7 +236,7 @@ def _measured(rows: pd.DataFrame) -> str:
         said = f"single kernels, {words.join(single)}, but not all of any workload; {later}"
     else:
         said = f"no GPU was at hand, no row of a GPU is measured by this project; {later}"
-    cpus = list(dict.fromkeys(own.loc[own["machine"].str.startswith("measured:cpu"), "device"]))
+    cpus = list(dict.fromkeys(own.loc[own["machine"].str.startswith(CPU_LABEL), "device"]))
     if cpus:
         said += f"; CPUs: {words.join([str(cpu) for cpu in cpus])}"
     return said + ("" if cpus else "; no CPU was measured on these workloads") + "."
