@@ -101,7 +101,10 @@ def plans(found: Baselines) -> list[Plan]:
 
     kernels = _longest_of_each(found.curves)
     never = sum(curve.break_even is None for curve in found.curves)
-    labelled = "Bars: blue is simulated; striped is modelled, never measured; dotted is published."
+    labelled = (
+        "Bars: blue is simulated; striped is modelled, never measured; dotted is published; "
+        "other plain ones are measured."
+    )
     drawn: dict[str, tuple[str, str, str, Callable[[], Any]]] = {
         "ratios": (
             "How many times a GPU, against three opponents",
