@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from reports import words
 from reports.gpu.measured import CPU, CPU_COLUMNS, read_measured
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
 
 SHAPES = {"bert-base-384": "bert-base-384", "gpt2-small-1024": "gpt2-small-decode-1024"}
 """Workload -> shape of the CPU's rows, which is one layer of it."""
+CPU_LABEL = "measured:cpu"
 CLOSE = 0.005
 """of the share left out: counts of tokens are rounded differently"""
 _DENSE, _SPARSE = "cpu-dense-attention", "cpu-gathered-tokens"
@@ -21,6 +23,8 @@ def cpu_rows(
     workload: str, trace: Trace, rows: list[dict[str, Any]] | None = None
 ) -> Iterator[dict[str, Any]]:
     """Yield the dense and the sparse row of a workload on each CPU that measured its layers.
+
+    The same CPU with other threads counts as another.
 
     Tokens left out are gathered; heads that are left out and local value pruning are not exploited.
 
@@ -33,22 +37,37 @@ def cpu_rows(
         return
     known = _rows() if rows is None else rows
     here = [row for row in known if row["shape"] == SHAPES[workload]]
-    for cpu in dict.fromkeys(row["cpu"] for row in here):
-        own = [row for row in here if row["cpu"] == cpu]
+    hosts = dict.fromkeys((row["cpu"], int(row["threads"])) for row in here)
+    for cpu, threads in hosts:
+        own = [row for row in here if (row["cpu"], int(row["threads"])) == (cpu, threads)]
         left_out = _left_out(trace)
         for work, shares in (("dense", [0.0] * len(left_out)), ("sparse", left_out)):
-            found = [_nearest(own, share) for share in shares]
-            times = [row["median_ns"] for row in found if row is not None]
-            if len(times) == len(shares):
-                ns = float(sum(times))
+            layers = [_nearest(own, share) for share in shares]
+            found = [row for row in layers if row is not None]
+            if len(found) == len(shares):
+                ns = _sum(found, "median_ns")
                 yield {
-                    **{"machine": own[0]["label"], "work": work, "device": cpu},
+                    **{"machine": own[0]["label"], "work": work},
+                    "device": f"{cpu}, {threads} thread{'s' if threads > 1 else ''}",
                     **{"latency_ns": ns, "units_per_s": 1e9 / ns},
                     "synthetic": trace.header.synthetic,
-                    "note": f"{len(times)} layers, each as measured; {own[0]['threads']} threads; "
-                    "energy: absent, not measured"
-                    + ("; neither heads nor V rows are left out" if work == "sparse" else ""),
+                    "note": "; ".join(_notes(found, work)),
                 }
+
+
+def _notes(found: list[dict[str, Any]], work: str) -> Iterator[str]:
+    """Yield what is to be known of a sum of layers: its spread, which may be wide."""
+    low, high = (words.duration(_sum(found, name)) for name in ("p10_ns", "p90_ns"))
+    spread = f"10th to 90th percentile {low} to {high}"
+    yield f"{len(found)} layers, each as measured; medians added, {spread}"
+    yield from dict.fromkeys(str(row["note"]) for row in found if row["note"])
+    if work == "sparse":
+        yield "neither heads nor V rows are left out"
+    yield "energy: absent, not measured"
+
+
+def _sum(rows: list[dict[str, Any]], name: str) -> float:
+    return float(sum(row[name] for row in rows))
 
 
 def _rows() -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from reports.figures.style import (
     styled,
     y_names,
 )
+from reports.gpu.baselines.cpu import CPU_LABEL
 from reports.gpu.baselines.rows import (
     DENSE,
     MEASURED,
@@ -109,6 +110,8 @@ def _name(row: object) -> str:
     if kind == PUBLISHED:
         same = str(device).startswith(str(machine))
         return f"{machine}" if same else f"{machine} ({device})"
+    if str(machine) == CPU_LABEL:
+        return f"{machine}, {work} ({device})"
     return f"{machine}, {work}"
 
 

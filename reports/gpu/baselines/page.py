@@ -14,12 +14,14 @@ from reports import words
 from reports.console import Phases
 from reports.experiments.picture import Plan
 from reports.gpu.baselines import figures, story, tables
+from reports.gpu.baselines.cpu import CPU_LABEL
 from reports.gpu.baselines.ratios import COLUMNS as RATIO_COLUMNS
 from reports.gpu.baselines.ratios import make_ratios
 from reports.gpu.baselines.rows import COLUMNS, MEASURED, Bench, Deviation, make_rows
 from reports.gpu.baselines.timing import LAUNCHED
 from reports.gpu.baselines.workloads import ACCLLM, FAMILIES, SPATTEN, WORKLOADS, Workload
 from reports.gpu.break_even import Curve
+from reports.gpu.measured import GPU, measured_rows
 from workloads.config import unknown_name
 from workloads.errors import InputError
 
@@ -99,7 +101,10 @@ def plans(found: Baselines) -> list[Plan]:
 
     kernels = _longest_of_each(found.curves)
     never = sum(curve.break_even is None for curve in found.curves)
-    labelled = "Bars: blue is simulated; striped is modelled, never measured; dotted is published."
+    labelled = (
+        "Bars: blue is simulated; striped is modelled, never measured; dotted is published; "
+        "other plain ones are measured."
+    )
     drawn: dict[str, tuple[str, str, str, Callable[[], Any]]] = {
         "ratios": (
             "How many times a GPU, against three opponents",
@@ -223,14 +228,18 @@ def _measured(rows: pd.DataFrame) -> str:
     """Say what was measured, or that nothing was."""
     own = rows[rows["kind"] == MEASURED]
     labels = list(dict.fromkeys(own["machine"]))
-    gpus = [label for label in labels if not label.startswith("measured:cpu")]
-    said = (
-        f"measured on {words.join(gpus)}"
-        if gpus
-        else "no GPU was at hand: no row of a GPU is measured by this project, and rows that are "
-        "measured will take the place of modelled ones once prunesim bench gpu has run on one"
+    gpus = [label for label in labels if not label.startswith(CPU_LABEL)]
+    single = list(dict.fromkeys(str(row["label"]) for row in measured_rows(GPU)))
+    later = (
+        "measured times take the place of modelled ones where every kernel of a workload has one"
     )
-    cpus = list(dict.fromkeys(own.loc[own["machine"].str.startswith("measured:cpu"), "device"]))
+    if gpus:
+        said = f"all kernels of a workload, on {words.join(gpus)}"
+    elif single:
+        said = f"single kernels, {words.join(single)}, but not all of any workload; {later}"
+    else:
+        said = f"no GPU was at hand, no row of a GPU is measured by this project; {later}"
+    cpus = list(dict.fromkeys(own.loc[own["machine"].str.startswith(CPU_LABEL), "device"]))
     if cpus:
         said += f"; CPUs: {words.join([str(cpu) for cpu in cpus])}"
     return said + ("" if cpus else "; no CPU was measured on these workloads") + "."

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from algos.kernels import KERNELS, make_kernel
 from reports import words
+from reports.gpu.baselines.cpu import CPU_LABEL
 from reports.gpu.baselines.rows import MEASURED, MODELLED
 from reports.gpu.record import read_record
 from reports.summary import TextTable
@@ -35,7 +36,7 @@ def _row(row: dict[str, Any]) -> list[str]:
     machine = str(row["machine"])
     if row["kind"] in (MODELLED, MEASURED):
         machine += f", {row['work']}"
-        if machine.startswith("measured:cpu"):
+        if machine.startswith(CPU_LABEL):
             machine += f" ({row['device']})"
     elif row["kind"] == "published":
         machine += f" ({row['device']})"

@@ -52,7 +52,6 @@ def test_page_says_what_every_number_is(page: Path) -> None:
     for name in FIGURES:
         assert f'id="figure-{name}"' in text
         assert f"prunesim baselines --figure {name}" in text
-    assert "no GPU was at hand" in text
     assert "do not fit the 12 GB of TITAN Xp" in text
     assert not re.search(r">(nan|None|&lt;NA&gt;|inf)<", text)
     assert not re.search(r'(src|href)="(http|//)', text)
@@ -75,6 +74,18 @@ def test_page_in_a_browser(page: Path, tmp_path: Path, width: int, dark: bool) -
             assert browser.fetched == [page.resolve().as_uri()]
 
     asyncio.run(steps())
+
+
+def test_what_was_measured_is_told(found: Baselines, monkeypatch: pytest.MonkeyPatch) -> None:
+    from reports.gpu.baselines import page as made
+
+    known: list[dict[str, str]] = []
+    monkeypatch.setattr(made, "measured_rows", lambda folder: known)
+    assert made._measured(found.rows).startswith("no GPU was at hand")
+    known.append({"label": "measured:h100"})
+    assert made._measured(found.rows).startswith("single kernels, measured:h100, but not all")
+    rows = found.rows.assign(kind="measured", machine="measured:h100")
+    assert made._measured(rows).startswith("all kernels of a workload, on measured:h100")
 
 
 def test_sentences_follow_from_ratios() -> None:

@@ -110,20 +110,22 @@ def test_held_bytes() -> None:
     assert held_bytes(BY_NAME["llama-2-7b-1024"].trace()) == 2 * (weights + cache)
 
 
-def cpu_row(kernel: str, sparsity: float, median_ns: float, cpu: str = "a CPU") -> dict[str, Any]:
-    row = {"label": "measured:cpu", "cpu": cpu, "threads": 2, "shape": "gpt2-small-decode-1024"}
-    return {**row, "kernel": kernel, "sparsity": sparsity, "median_ns": median_ns}
+def cpu_row(kernel: str, sparsity: float, median_ns: float) -> dict[str, Any]:
+    row = {"label": "measured:cpu", "cpu": "a CPU", "threads": 2, "shape": "gpt2-small-decode-1024"}
+    row |= {"kernel": kernel, "sparsity": sparsity, "median_ns": median_ns, "note": "shared"}
+    return {**row, "p10_ns": median_ns / 2, "p90_ns": 3 * median_ns}
 
 
 def test_cpu_rows_are_sums_of_measured_layers() -> None:
     gathered = {0.0996: 90.0, 0.2998: 70.0, 0.7998: 20.0, 0.9004: 10.0}
     rows = [cpu_row("cpu-dense-attention", 0.0, 100.0)]
     rows += [cpu_row("cpu-gathered-tokens", share, ns) for share, ns in gathered.items()]
-    rows += [cpu_row("cpu-dense-attention", 0.0, 7.0, "another")]
+    rows += [{**cpu_row("cpu-dense-attention", 0.0, 7.0), "threads": 1}]
     trace = BY_NAME["gpt2-small-1024"].trace()
     dense, sparse, other = cpu_rows("gpt2-small-1024", trace, rows)
-    assert (dense["machine"], dense["device"]) == ("measured:cpu", "a CPU")
+    assert (dense["machine"], dense["device"]) == ("measured:cpu", "a CPU, 2 threads")
     assert dense["latency_ns"] == 12 * 100
+    assert "10th to 90th percentile 600 ns to 3.60 µs; shared" in dense["note"]
     assert sparse["latency_ns"] == 90 + 70 + 4 * 20 + 6 * 10
-    assert (other["device"], other["latency_ns"]) == ("another", 84)
+    assert (other["device"], other["latency_ns"]) == ("a CPU, 1 thread", 84)
     assert not [*cpu_rows("llama-2-7b-1024", trace, rows)]
