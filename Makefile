@@ -5,7 +5,7 @@ STAMP := $(VENV)/.installed
 PYTHON ?= $(shell for p in python3.11 python3 python3.12 python3.13; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: demo test slow rtl formal mutants blocks methods check bench clean
+.PHONY: demo test slow rtl formal mutants blocks methods kernels check bench clean
 
 demo: $(STAMP)  ## the main job: prune a real model, simulate it, write runs/*/report.html
 	$(BIN)/prunesim run
@@ -30,6 +30,9 @@ blocks: $(STAMP)  ## verify and synthesise changed blocks, for `prunesim list bl
 
 methods: $(STAMP)  ## the README's table of methods
 	$(BIN)/prunesim list methods --readme README.md
+
+kernels: $(STAMP)  ## compile changed GPU kernels, for the cost model and the README
+	$(BIN)/prunesim kernels record --readme README.md
 
 check: $(STAMP)  ## style and types
 	$(BIN)/ruff check .

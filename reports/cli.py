@@ -259,6 +259,27 @@ def reproduce(
 
 
 @command
+def baselines(
+    out: Annotated[Path, typer.Option(metavar="FOLDER", help="Page, tables and figures.")] = Path(
+        "runs/baselines"
+    ),
+    device: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Modelled GPU; default: a100 h100 h200 titan-xp."),
+    ] = None,
+    figure: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Draw this figure alone.")
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Put accelerators beside GPUs: dense PyTorch, dense kernels, kernels of the same sparsity."""
+    from reports.gpu.baselines.command import DEVICES, run_baselines, show_baselines
+
+    path, found = run_baselines(out, device or DEVICES, figure, visible=not json)
+    show_baselines(path, found, out, as_json=json)
+
+
+@command
 def ladder(
     model: Annotated[
         str | None,

@@ -38,16 +38,24 @@ def inspect(
         raise typer.Exit(1)
 
 
-def record() -> None:
+def record(
+    readme: Annotated[
+        Path | None,
+        typer.Option(metavar="README.md", help="Renew the table of kernels in this file too."),
+    ] = None,
+) -> None:
     """Compile what has changed and record the resources that reports and the cost model read."""
     import os
 
     from reports.console import print_line
+    from reports.gpu.kernel_table import write_table
     from reports.gpu.record import RECORD, renew
 
     for name in renew(os.cpu_count() or 1, visible=True):
         print_line(f"{name}: recorded")
-    print_line(f"record: {RECORD}")
+    if readme is not None:
+        write_table(readme)
+    print_line(f"record: {RECORD}" + (f"   table: {readme}" if readme else ""))
 
 
 def break_even(

@@ -16,7 +16,8 @@ def compile_program(kernel: Kernel, program: Program, target: str) -> Compiled:
     """Compile one function of the kernel's `.cu` file for a target.
 
     Raises:
-        InputError: no nvcc, or code that does not compile.
+        MissingCompiler: no nvcc.
+        InputError: code that does not compile.
     """
     from algos.kernels.nvcc import compile_cuda
 

@@ -10,8 +10,6 @@ import ast
 import hashlib
 import json
 import os
-import re
-import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +18,6 @@ from functools import cache
 from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
-from shutil import which
 from typing import Any
 
 from algos.kernels import KERNELS, make_kernel
@@ -287,13 +284,6 @@ def tools() -> dict[str, str | None]:
     """Return the version of each compiler; None: it is missing."""
     from importlib.metadata import version
 
-    told = ""
-    if nvcc := which("nvcc"):
-        told = subprocess.run(
-            [nvcc, "--version"], capture_output=True, text=True, check=True
-        ).stdout
-    release = re.search(r"V(\d+\.\d+\.\d+)", told)
-    return {
-        "triton": version("triton") if find_spec("triton") else None,
-        "nvcc": release[1] if release else None,
-    }
+    from algos.kernels.nvcc import release
+
+    return {"triton": version("triton") if find_spec("triton") else None, "nvcc": release()}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from algos.kernels.base import Kernel, Program
 from algos.kernels.built import built, definitions, failed, source
-from algos.kernels.compile import Compiled
+from algos.kernels.compile import Compiled, MissingCompiler
 from workloads.errors import InputError
 
 USUAL = "/usr/local/cuda"
@@ -27,14 +27,14 @@ def compiler() -> Path:
     """Return nvcc: of PATH, of CUDA_HOME, or where its installer puts it.
 
     Raises:
-        InputError: it is in none of them.
+        MissingCompiler: it is in none of them.
     """
     homes = [os.environ.get("CUDA_HOME"), USUAL]
     places = [shutil.which("nvcc"), *(str(Path(home) / "bin" / "nvcc") for home in homes if home)]
     for place in places:
         if place and os.access(place, os.X_OK):
             return Path(place)
-    raise InputError(
+    raise MissingCompiler(
         "CUDA C++ kernels must have nvcc, it is neither on PATH, nor in CUDA_HOME, nor in "
         f"{USUAL}: install the CUDA toolkit"
     )
@@ -47,11 +47,22 @@ def _version(nvcc: Path) -> str:
     ).stdout
 
 
+def release() -> str | None:
+    """Return the version of nvcc; None: it is missing."""
+    try:
+        told = _version(compiler())
+    except MissingCompiler:
+        return None
+    found = re.search(r"V(\d+\.\d+\.\d+)", told)
+    return found[1] if found else None
+
+
 def compiled_folder(kernel: Kernel, program: Program, target: str) -> Path:
     """Return a folder with `kernel.cubin`, `kernel.ptx` and `ptxas.txt`.
 
     Raises:
-        InputError: no nvcc, or code that does not compile.
+        MissingCompiler: no nvcc.
+        InputError: code that does not compile.
     """
     nvcc = compiler()
     options = ["-std=c++17", "-O3", f"-arch={target}", *definitions(program)]

@@ -48,10 +48,14 @@ def read_record(path: Path | None = None) -> list[dict[str, Any]]:
 def recorded_items(names: Iterable[str] = KERNELS) -> list[Item]:
     """Return every different program of the paper shapes, the sparsity curves and the controls.
 
-    The paper shape comes first where several shapes share one compiled program.
+    Those of the baselines' workloads come last. The paper shape comes first where several shapes
+    share one compiled program.
     """
+    from reports.gpu.baselines.items import lowered_items
+
     different: dict[str, Item] = {}
-    for item in [*paper_items(names, TARGETS), *derived_items(names, TARGETS)]:
+    items = [*paper_items(names, TARGETS), *derived_items(names, TARGETS)]
+    for item in [*items, *lowered_items(names, TARGETS)]:
         different.setdefault(_hash(item), item)
     order = [*KERNELS]
     return sorted(different.values(), key=lambda item: order.index(item.kernel))

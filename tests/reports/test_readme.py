@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from algos import METHODS
+from algos.kernels import KERNELS
 from rtl.registry import BLOCKS
 from sim.machines import MACHINES
 from workloads.tasks import WORKLOADS
@@ -32,7 +33,7 @@ def test_python_snippets_run() -> None:
     assert int(done.stdout.splitlines()[0]) > 0
 
 
-@pytest.mark.parametrize("name", [*METHODS, *MACHINES, *WORKLOADS, *BLOCKS])
+@pytest.mark.parametrize("name", [*METHODS, *MACHINES, *WORKLOADS, *BLOCKS, *KERNELS])
 def test_everything_is_listed(name: str) -> None:
     assert f"`{name}`" in README
 

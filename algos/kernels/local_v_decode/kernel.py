@@ -2,66 +2,25 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar
-
-from pydantic import Field
+from typing import TYPE_CHECKING, ClassVar
 
 from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
 from algos.kernels.decode.shape import (
-    REPEAT,
-    STAGES,
-    WARPS,
-    SharedDecode,
     buffers,
-    cut,
-    lines,
     merge,
-    partial_bytes,
-    partial_kind,
-    power,
     scale_log2,
 )
 from algos.kernels.dense_decode.kernel import GPT2, LLAMA, DenseDecode, DenseShape
-from workloads.errors import InputError
+from algos.kernels.local_v_decode.programs import (
+    mix_program,
+    score_program,
+    select_program,
+    value_bytes,
+)
+from algos.kernels.local_v_decode.shape import LocalV, mix_parts, score_parts
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-MOST_KEYS = 32_768
-"""the selection holds a row in the registers of one block"""
-SCORE_REPEAT = 2 * REPEAT
-CHUNK = 4096
-"""keys whose places are found in one scan"""
-COUNTS = 18
-"""of a selection among 32,768 scores without ties, on average"""
-
-
-class LocalV(SharedDecode):
-    """Size of a decode with local value pruning."""
-
-    share: float = Field(0.3, gt=0, le=1)
-    """V rows that are fetched, of the keys; rounded down, at least one"""
-
-    def model_post_init(self, context: Any) -> None:
-        super().model_post_init(context)
-        if self.keys > MOST_KEYS:
-            raise InputError(f"local-v-decode keys must be at most {MOST_KEYS}, not {self.keys}")
-
-    @property
-    def kept(self) -> int:
-        """V rows of a query head."""
-        return max(1, int(self.share * self.keys + 1e-9))
-
-
-def score_parts(shape: LocalV, target: str) -> tuple[int, int]:
-    """Return parts of the keys that are scored, and keys of a part."""
-    tile = SCORE_REPEAT * lines(2 * shape.dim)
-    return cut(shape.kv_rows, shape.keys, tile, target, shape.parts)
-
-
-def mix_parts(shape: LocalV, target: str) -> tuple[int, int]:
-    """Return parts of the kept V rows, and rows of a part."""
-    return cut(shape.rows, shape.kept, REPEAT * lines(2 * shape.dim), target, shape.parts)
 
 
 class LocalVDecode(Kernel):
@@ -139,120 +98,18 @@ class LocalVDecode(Kernel):
 
     def programs(self, shape: LocalV, target: str) -> list[Program]:
         parts = mix_parts(shape, target)[0]
-        programs = [self._score(shape, target), self._select(shape), self._mix(shape, target)]
+        programs = [
+            score_program(shape, target),
+            select_program(shape),
+            mix_program(shape, target),
+        ]
         return [*programs, *merge(shape, parts, weighted=False)]
-
-    def _score(self, shape: LocalV, target: str) -> Program:
-        parts, length = score_parts(shape, target)
-        rows = lines(2 * shape.dim)
-        of_key, seen = 2 * shape.dim, shape.kv_rows * parts * length
-        return Program(
-            function="score_keys",
-            arguments={
-                "query": "*fp16",
-                "key": "*fp16",
-                "scores": "*fp32",
-                "scale_log2": "fp32",
-                "keys": "i32",
-                "length": "i32",
-            },
-            constants={
-                "GROUP": shape.group,
-                "DIM": shape.dim,
-                "REPEAT": SCORE_REPEAT,
-                "ROWS": rows,
-                "STAGES": STAGES,
-            },
-            grid=(parts, shape.kv_rows, 1),
-            warps=WARPS,
-            stages=STAGES,
-            divisible=tuple(
-                name for name, n in (("keys", shape.keys), ("length", length)) if n % 16 == 0
-            ),
-            dram_bytes=shape.kv_rows * shape.keys * of_key + 2 * shape.rows * shape.dim,
-            l2_bytes=shape.kv_rows * shape.keys * of_key
-            + 2 * shape.rows * shape.dim * parts
-            + 4 * shape.rows * shape.keys,
-            # of an element: to float32, a multiply-add a head, the sum of 8 among threads
-            operations={"fp32": seen * (1.0 + 2.5 * shape.group) * shape.dim},
-            steps=length // (SCORE_REPEAT * rows),
-            inflight_bytes=(STAGES - 1) * SCORE_REPEAT * rows * of_key,
-            longest=length * parts / shape.keys,
-        )
-
-    def _select(self, shape: LocalV) -> Program:
-        keys = power(shape.keys)
-        return Program(
-            function="select_values",
-            arguments={
-                "scores": "*fp32",
-                "ids": "*i32",
-                "weights": "*fp32",
-                "keys": "i32",
-                "kept": "i32",
-            },
-            constants={"KEYS": keys, "CHUNK": min(keys, CHUNK)},
-            grid=(shape.rows, 1, 1),
-            warps=min(max(keys // 256, 1), 32),
-            stages=1,
-            divisible=("keys",) if shape.keys % 16 == 0 else (),
-            l2_bytes=shape.rows * (2 * 4 * shape.keys + 8 * shape.kept),
-            operations={
-                # a count compares, chooses, adds; then order and place of a key
-                "int32": shape.rows * keys * (3.5 * COUNTS + 25.0),
-                "special": 2.0 * shape.rows * keys,
-                "fp32": 3.0 * shape.rows * keys,
-            },
-            steps=COUNTS,
-            inflight_bytes=4 * keys,
-        )
-
-    def _mix(self, shape: LocalV, target: str) -> Program:
-        parts, length = mix_parts(shape, target)
-        rows = lines(2 * shape.dim)
-        fetched = 2 * shape.rows * shape.kept * shape.dim
-        return Program(
-            function="mix_kept",
-            arguments={
-                "value": "*fp16",
-                "ids": "*i32",
-                "weights": "*fp32",
-                "partial": partial_kind(parts),
-                "keys": "i32",
-                "kept": "i32",
-                "kept_length": "i32",
-            },
-            constants={
-                "GROUP": shape.group,
-                "DIM": shape.dim,
-                "REPEAT": REPEAT,
-                "ROWS": rows,
-                "STAGES": STAGES,
-            },
-            grid=(parts, shape.rows, 1),
-            warps=WARPS,
-            stages=STAGES,
-            divisible=("kept_length",) if length % 16 == 0 else (),
-            dram_bytes=self._value_bytes(shape) + (2 * shape.rows * shape.dim if parts == 1 else 0),
-            l2_bytes=fetched
-            + 8 * shape.rows * shape.kept
-            + partial_bytes(shape, parts)
-            - 4 * shape.rows * parts,  # no sums
-            operations={"fp32": 3.0 * shape.rows * parts * length * shape.dim},
-            steps=length // (REPEAT * rows),
-            inflight_bytes=(STAGES - 1) * REPEAT * rows * 2 * shape.dim,
-            longest=length * parts / shape.kept,
-        )
-
-    def _value_bytes(self, shape: LocalV) -> int:
-        rows = min(shape.keys, shape.group * shape.kept)
-        return 2 * shape.kv_rows * rows * shape.dim
 
     def count(self, shape: LocalV) -> Count:
         keys = 2 * shape.kv_rows * shape.keys * shape.dim
         return Count(
             flops=2.0 * shape.rows * (shape.keys + shape.kept) * shape.dim,
-            dram_bytes=keys + self._value_bytes(shape) + 4 * shape.rows * shape.dim,
+            dram_bytes=keys + value_bytes(shape) + 4 * shape.rows * shape.dim,
             unit="fp32",
         )
 

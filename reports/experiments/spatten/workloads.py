@@ -205,14 +205,14 @@ def bert_trace(model: str, tokens: int) -> Trace:
     return shape_trace(
         shape,
         tokens,
-        token_keep=_schedule(shape, 0.15, 0.6),
-        head_keep=_schedule(shape, 0.30, 0.8),
+        token_keep=falling_shares(shape, 0.15, 0.6),
+        head_keep=falling_shares(shape, 0.30, 0.8),
         k_bits=8,
         v_bits=8,
     )
 
 
-def _schedule(shape: ModelShape, unpruned_share: float, end: float) -> list[float]:
+def falling_shares(shape: ModelShape, unpruned_share: float, end: float) -> list[float]:
     """Keep everything in the first layers, then fall linearly (SpAtten, section V)."""
     whole = max(1, round(unpruned_share * shape.layers))
     falling = np.linspace(1.0, end, shape.layers - whole + 1)[1:]

@@ -6,8 +6,9 @@ import pytest
 import torch
 
 from algos.kernels.launch import launch, run, triton_function
-from algos.kernels.local_v_decode.kernel import LocalV, LocalVDecode
+from algos.kernels.local_v_decode.kernel import LocalVDecode
 from algos.kernels.local_v_decode.naive import kept_keys, over, scores
+from algos.kernels.local_v_decode.shape import LocalV
 from tests.algos.kernels.conftest import needs_triton
 from workloads.errors import InputError
 

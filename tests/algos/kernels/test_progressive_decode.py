@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from algos.kernels.dense_decode.naive import scores
 from algos.kernels.launch import run
 from algos.kernels.nibbles.words import pack, unpack
-from algos.kernels.progressive_decode.kernel import Progressive, ProgressiveDecode
+from algos.kernels.progressive_decode.kernel import ProgressiveDecode
 from algos.kernels.progressive_decode.naive import codes_of
+from algos.kernels.progressive_decode.shape import Progressive
 from tests.algos.kernels.conftest import needs_triton
 from workloads.errors import InputError
 

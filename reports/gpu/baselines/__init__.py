@@ -1,0 +1,1 @@
+"""Accelerators beside GPUs: simulated machines, kernels modelled or measured, published systems."""
