@@ -111,7 +111,7 @@ class Kernel(ABC):
     library: ClassVar[str] = ""
     """name of torch's own kernel for the same work, which `library_call` calls; empty: none"""
     tolerance: ClassVar[float] = 2e-3
-    """most relative error against the naive twin in float64; 0: equal"""
+    """most error of a row against the naive twin in float64, see `numerics`; 0: equal"""
     promises: ClassVar[Mapping[str, Promise]]
     """function -> what it keeps"""
     tests: ClassVar[Mapping[str, Any]]

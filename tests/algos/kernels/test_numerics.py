@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -38,13 +39,15 @@ def test_tensors_are_made_on_the_device_of_the_operands(name: str) -> None:
     ("found", "wanted", "error"),
     [
         ([1.0, 2.0], [1.0, 2.0], 0.0),
-        ([1.0, 3.0], [1.0, 4.0], 0.25),
+        ([3.0, 5.0], [3.0, 4.0], 0.2),
+        ([[300.0, 400.0], [0.3, 0.5]], [[300.0, 400.0], [0.3, 0.4]], 0.2),  # a small row counts
         ([0.0], [0.0], 0.0),
         ([1.0, math.inf], [1.0, 1.0], math.inf),
     ],
 )
-def test_relative_error(found: list[float], wanted: list[float], error: float) -> None:
-    assert relative_error(torch.tensor(found), torch.tensor(wanted)) == error
+def test_relative_error(found: Any, wanted: Any, error: float) -> None:
+    numbers = (torch.tensor(part, dtype=torch.float64) for part in (found, wanted))
+    assert relative_error(*numbers) == pytest.approx(error)
     assert math.isnan(relative_error(torch.tensor([math.nan, 0.0]), torch.tensor([1.0, 0.0])))
 
 
