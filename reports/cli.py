@@ -182,11 +182,17 @@ def simulate(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a trace on a machine."""
+    """Run a trace on a machine; modelled:h100 predicts it on a GPU."""
     from reports.job import Outputs, run_simulation
     from reports.show import show_result
 
     wanted = Outputs(out, timeline, rows)
+    if machine.startswith("modelled:"):
+        from reports.gpu.trace_times import check_options, run_times, show_times
+
+        check_options(set_ or [], wanted)
+        show_times(run_times(trace, machine, iteration, visible=not json), as_json=json)
+        return
     result = run_simulation(trace, machine, set_ or [], iteration, wanted, visible=not json)
     show_result(result, out, as_json=json)
 

@@ -38,6 +38,8 @@ RENEW = "prunesim kernels record"
 _FACTS = ("kernel", "shape", "function", "target", "language", "warps", "registers")
 _FACTS += ("spilled_bytes", "shared_bytes", "blocks_per_sm", "instructions", "sha256")
 
+_COMPILED: dict[str, dict[str, Any]] = {}  # hash -> resources, beside the record
+
 
 def read_record(path: Path | None = None) -> list[dict[str, Any]]:
     """Return the rows as they were recorded; none when nothing was."""
@@ -93,13 +95,32 @@ def renew(jobs: int, visible: bool) -> list[str]:
     return stale
 
 
+def compile_missing(items: Iterable[Item], jobs: int, visible: bool) -> None:
+    """Compile programs that are not recorded, for this process: `resources` knows them then.
+
+    What cannot be compiled here is left out, and `resources` says so.
+    """
+    wanted = {_hash(item): item for item in items}
+    known = _by_hash(RECORD)
+    new = [item for sha256, item in wanted.items() if sha256 not in {*known, *_COMPILED}]
+    with Phases(visible) as phase, phase(f"compile {len(new)} programs") as update:
+        for done, row in enumerate(inspect_apart(new, jobs) if new else (), start=1):
+            if row.compiled:
+                _COMPILED[row.sha256] = asdict(row)
+            update(done, len(new))
+
+
 def resources(kernel: Kernel, program: Program, target: str) -> dict[str, Any]:
-    """Return the recorded resources of a program: `registers`, `shared_bytes` and more.
+    """Return the resources of a program, recorded or compiled by `compile_missing`.
+
+    Returns:
+        `registers`, `shared_bytes` and more.
 
     Raises:
-        InputError: the record holds no such program.
+        InputError: there are none of this program.
     """
-    found = _by_hash(RECORD).get(program_hash(kernel, program, target))
+    sha256 = program_hash(kernel, program, target)
+    found = _by_hash(RECORD).get(sha256) or _COMPILED.get(sha256)
     if found is None:
         raise InputError(
             f"{kernel.name}: {program.function} with {dict(program.constants)} for {target} must "

@@ -18,8 +18,8 @@ STAGES = 4
 MULTIPROCESSORS = {"sm_80": 108, "sm_90": 132}
 """of an A100, and of an H100 or H200 (SXM)"""
 RESIDENT = 2
-"""blocks of a multiprocessor that are enough to keep its share of the DRAM busy: at 48 KiB in
-flight each, 4 times what an H200 moves in a microsecond"""
+"""blocks of a multiprocessor that keep its share of the DRAM busy: with 16 to 48 KiB in flight
+each, all have 0.9 to 2.6 times what an H200 moves in a microsecond"""
 FILL = 3
 """an estimate: steps that a block loses before its pipeline is full, and after"""
 MOST_PARTS = 128

@@ -1,9 +1,9 @@
 """Device functions of single-query attention: online softmax, and the merge.
 
-A tile of keys is (1, REPEAT, ROWS, channels): ROWS lines of threads side by side, each of which
+A tile of keys is (1, 1, REPEAT * ROWS, channels): ROWS lines of threads side by side, each of which
 takes REPEAT keys one after the other. Each line has its own running maximum and sum, so the loop
 needs no exchange between warps; `finish` brings the lines together. Heads that share K and V are
-the first axis of scores, (GROUP, REPEAT, ROWS), in units of log2.
+the first axis of scores, (GROUP, 1, REPEAT * ROWS), in units of log2.
 
 Functions of a `tile` are for heads that are the rows of a tensor-core product.
 """
@@ -15,6 +15,30 @@ FLOOR = tl.constexpr(-1e30)  # finite, so that a line without keys gives no infi
 
 
 @triton.jit
+def in_turn(a, b, c, d, e, f, g, h):
+    """Return (i, j, k, 8 n) of eight (i, j, k, n), an element of each in turn."""
+    even = tl.join(tl.join(a, e), tl.join(c, g))
+    odd = tl.join(tl.join(b, f), tl.join(d, h))
+    return tl.join(even, odd).reshape(a.shape[0], a.shape[1], a.shape[2], 8 * a.shape[3])
+
+
+@triton.jit
+def query_group(query, row, GROUP: tl.constexpr, DIM: tl.constexpr):
+    """Return the query heads of a group, (GROUP, 1, 1, DIM) float32.
+
+    Eight loads of fewer elements than threads: the compiler keeps the layout of a load that has
+    more, and would move K to it in every step.
+    """
+    g = tl.arange(0, GROUP)[:, None, None, None]
+    n = tl.arange(0, DIM // 8)[None, None, None, :]
+    at = query + (row * GROUP + g) * DIM + 8 * n
+    return in_turn(
+        tl.load(at), tl.load(at + 1), tl.load(at + 2), tl.load(at + 3),
+        tl.load(at + 4), tl.load(at + 5), tl.load(at + 6), tl.load(at + 7),
+    ).to(tl.float32)  # fmt: skip
+
+
+@triton.jit
 def empty(GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr):
     """Return maximum, sum and mixed values of no key."""
     top = tl.full([GROUP, ROWS], FLOOR, tl.float32)
@@ -23,8 +47,21 @@ def empty(GROUP: tl.constexpr, ROWS: tl.constexpr, DIM: tl.constexpr):
 
 
 @triton.jit
+def by_line(x, ROWS: tl.constexpr):
+    """Return (a, 1, REPEAT * ROWS) as (a, REPEAT, ROWS): nothing moves between threads."""
+    return x.reshape(x.shape[0], x.shape[2] // ROWS, ROWS)
+
+
+@triton.jit
+def rows_by_line(x, ROWS: tl.constexpr):
+    """Return (a, 1, REPEAT * ROWS, b) as (a, REPEAT, ROWS, b), likewise."""
+    return x.reshape(x.shape[0], x.shape[2] // ROWS, ROWS, x.shape[3])
+
+
+@triton.jit
 def online(scores, values, top, total, mixed):
-    """Return maximum, sum and mixed values with the keys of a tile, (1, REPEAT, ROWS, DIM)."""
+    """Return maximum, sum and mixed values with the keys of a tile."""
+    scores, values = by_line(scores, top.shape[1]), rows_by_line(values, top.shape[1])
     new = tl.maximum(top, tl.max(scores, 1))
     old = tl.exp2(top - new)
     p = tl.exp2(scores - new[:, None, :])

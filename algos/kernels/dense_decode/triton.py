@@ -16,6 +16,7 @@ from algos.kernels.decode.triton import (
     merge_parts,  # noqa: F401
     online,
     online_tile,
+    query_group,
 )
 
 
@@ -27,10 +28,9 @@ def decode_vector(
     """Write a part of each head: (batch x heads, parts, DIM), and log2 of its sum."""
     part = tl.program_id(0)
     head = tl.program_id(1).to(tl.int64)
-    n = tl.arange(0, REPEAT)[None, :, None] * ROWS + tl.arange(0, ROWS)[None, None, :]
+    n = tl.arange(0, REPEAT * ROWS)[None, None, :]
     d = tl.arange(0, DIM)[None, None, None, :]
-    lines = tl.zeros([1, 1, ROWS, 1], tl.int32)  # q lies in registers as rows of K do
-    q = tl.load(query + head * DIM + d + lines).to(tl.float32) * scale_log2
+    q = query_group(query, head, 1, DIM) * scale_log2
     top, total, mixed = empty(1, ROWS, DIM)
     end = tl.minimum(keys, (part + 1) * length)
     for start in tl.range(part * length, end, REPEAT * ROWS, num_stages=STAGES):

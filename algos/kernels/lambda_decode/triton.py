@@ -9,11 +9,14 @@ import triton
 import triton.language as tl
 
 from algos.kernels.decode.triton import (
+    by_line,
     empty,
     finish,
     merge_parts,  # noqa: F401
+    query_group,
+    rows_by_line,
 )
-from algos.kernels.nibbles.triton import lifted, query_group
+from algos.kernels.nibbles.triton import lifted
 
 
 @triton.jit
@@ -31,7 +34,7 @@ def lambda_decode(
     """Write a part of each head: (batch x heads, parts, DIM), and log2 of its sum."""
     part = tl.program_id(0)
     row = tl.program_id(1).to(tl.int64)
-    n = tl.arange(0, REPEAT)[None, :, None] * ROWS + tl.arange(0, ROWS)[None, None, :]
+    n = tl.arange(0, REPEAT * ROWS)[None, None, :]
     w = tl.arange(0, DIM // 8)[None, None, None, :]
     q = query_group(query, row, GROUP, DIM) * scale_log2
     q_sum = tl.sum(q, 3)
@@ -50,13 +53,15 @@ def lambda_decode(
         zero = tl.load(zeros + (row * slots + at) // 4, mask=seen, other=0) >> at % 4 * 8
         scores = 16 * tl.sum(lifted(k) * q, 3) - (16 + (zero & 15)) * q_sum
         scores = tl.where(seen, scores * half(scale), float("-inf"))
+        scores = by_line(scores, ROWS)
         new = tl.maximum(top, tl.max(scores, 1))
         old = tl.exp2(top - new)
         p = tl.exp2(scores - new[:, None, :])
         total = total * old + tl.sum(p, 1)
-        p *= half(scale >> 16)
-        offset = offset * old + tl.sum(p * (16 + (zero >> 4 & 15)), 1)
-        mixed = mixed * old[:, :, None] + tl.sum(p[:, :, :, None] * lifted(v), 1)
+        p *= by_line(half(scale >> 16), ROWS)
+        offset = offset * old + tl.sum(p * (16 + by_line(zero >> 4 & 15, ROWS)), 1)
+        values = rows_by_line(lifted(v), ROWS)
+        mixed = mixed * old[:, :, None] + tl.sum(p[:, :, :, None] * values, 1)
         top = new
     mixed = 16 * mixed - offset[:, :, None]
     finish(top, total, mixed, partial, lse, row * GROUP, part, tl.num_programs(0), GROUP, DIM)

@@ -7,7 +7,7 @@ all keys; they are not renormalised.
 import triton
 import triton.language as tl
 
-from algos.kernels.decode.triton import add_parts  # noqa: F401
+from algos.kernels.decode.triton import add_parts, query_group  # noqa: F401
 from algos.kernels.threshold.triton import NOTHING, kept_places, kth_largest, ordered
 
 
@@ -21,11 +21,9 @@ def score_keys(
     part = tl.program_id(0)
     row = tl.program_id(1).to(tl.int64)
     g = tl.arange(0, GROUP)
-    n = tl.arange(0, REPEAT)[None, :, None] * ROWS + tl.arange(0, ROWS)[None, None, :]
+    n = tl.arange(0, REPEAT * ROWS)[None, None, :]
     d = tl.arange(0, DIM)[None, None, None, :]
-    lines = tl.zeros([1, 1, ROWS, 1], tl.int32)  # q lies in registers as rows of K do
-    q = tl.load(query + (row * GROUP + g[:, None, None, None]) * DIM + d + lines)
-    q = q.to(tl.float32) * scale_log2
+    q = query_group(query, row, GROUP, DIM) * scale_log2
     to = scores + (row * GROUP + g[:, None, None]) * keys
     end = tl.minimum(keys, (part + 1) * length)
     for start in tl.range(part * length, end, REPEAT * ROWS, num_stages=STAGES):
@@ -72,16 +70,17 @@ def mix_kept(
     """Write a part of each head, (batch x heads, parts, DIM): its kept V rows, weighted."""
     part = tl.program_id(0)
     head = tl.program_id(1).to(tl.int64)
-    n = tl.arange(0, REPEAT)[:, None] * ROWS + tl.arange(0, ROWS)[None, :]
+    n = tl.arange(0, REPEAT * ROWS)
     d = tl.arange(0, DIM)
-    rows = value + head // GROUP * keys * DIM + d[None, None, :]
+    rows = value + head // GROUP * keys * DIM + d[None, :]
     mixed = tl.zeros([ROWS, DIM], tl.float32)
     end = tl.minimum(kept, (part + 1) * kept_length)
     for start in tl.range(part * kept_length, end, REPEAT * ROWS, num_stages=STAGES):
         at = start + n
         own = tl.load(ids + head * kept + at, mask=at < end, other=0)
         p = tl.load(weights + head * kept + at, mask=at < end, other=0.0)
-        v = tl.load(rows + own[:, :, None] * DIM, mask=at[:, :, None] < end, other=0.0)
-        mixed += tl.sum(p[:, :, None] * v.to(tl.float32), 0)
+        v = tl.load(rows + own[:, None] * DIM, mask=at[:, None] < end, other=0.0)
+        weighed = p[:, None] * v.to(tl.float32)
+        mixed += tl.sum(weighed.reshape(REPEAT, ROWS, DIM), 0)  # nothing moves between threads
     to = partial + (head * tl.num_programs(0) + part) * DIM + d
     tl.store(to, tl.sum(mixed, 0).to(partial.dtype.element_ty))

@@ -13,10 +13,11 @@ from algos.kernels.decode.shape import (
     power,
 )
 from algos.kernels.progressive_decode.shape import (
+    VALUE_REPEAT,
+    VALUE_STAGES,
     Progressive,
     score_parts,
     value_parts,
-    value_repeat,
 )
 
 
@@ -72,7 +73,7 @@ def fetch_program(shape: Progressive, target: str) -> Program:
     """Return the program that corrects scores where needed, and mixes V."""
     parts, length = value_parts(shape, target)
     score_count = score_parts(shape, target)[0]
-    rows, repeat = lines(shape.dim), value_repeat(shape)
+    rows = lines(shape.dim)
     plane = shape.kv_rows * shape.keys * shape.dim
     elements = float(shape.kv_rows * parts * length * shape.dim)
     low = elements * shape.low_bytes / (plane / 2)
@@ -101,13 +102,13 @@ def fetch_program(shape: Progressive, target: str) -> Program:
             "GROUP": shape.group,
             "DIM": shape.dim,
             "PARTS": power(score_count),
-            "REPEAT": repeat,
+            "REPEAT": VALUE_REPEAT,
             "ROWS": rows,
-            "STAGES": STAGES,
+            "STAGES": VALUE_STAGES,
         },
         grid=(parts, shape.kv_rows, 1),
         warps=WARPS,
-        stages=STAGES,
+        stages=VALUE_STAGES,
         divisible=_divisible(keys=shape.keys, value_length=length),
         dram_bytes=plane
         + shape.low_bytes
@@ -121,12 +122,12 @@ def fetch_program(shape: Progressive, target: str) -> Program:
         + 2 * len(shape.unsure) * shape.dim * parts
         + partial_bytes(shape, parts),
         operations={
-            "fp32": (elements * (2 + 1 / repeat) + low * 2) * shape.group,
+            "fp32": (elements * (2 + 1 / VALUE_REPEAT) + low * 2) * shape.group,
             "int32": elements * 2 + low * 2,
-            "special": elements / shape.dim * shape.group * across * (1 + 1 / repeat),
+            "special": elements / shape.dim * shape.group * across * (1 + 1 / VALUE_REPEAT),
         },
-        steps=length // (repeat * rows),
-        inflight_bytes=(STAGES - 1) * repeat * rows * shape.dim,
+        steps=length // (VALUE_REPEAT * rows),
+        inflight_bytes=(VALUE_STAGES - 1) * VALUE_REPEAT * rows * shape.dim,
         longest=length * parts / shape.keys,
     )
 

@@ -10,6 +10,8 @@ from algos.kernels.decode.shape import REPEAT, SharedDecode, cut, lines
 from workloads.errors import InputError
 
 LSB_BITS = 4
+VALUE_REPEAT, VALUE_STAGES = 2, 5
+"""V rows that a line takes in a step: registers also hold the query for the LSBs"""
 
 
 class Progressive(SharedDecode):
@@ -56,12 +58,7 @@ def score_parts(shape: Progressive, target: str) -> tuple[int, int]:
     return cut(shape.kv_rows, shape.keys, REPEAT * lines(shape.key_bytes), target, shape.parts)
 
 
-def value_repeat(shape: Progressive) -> int:
-    """Return the V rows that a line takes in a step: fewer where registers hold four heads."""
-    return REPEAT if shape.group < 4 else REPEAT // 2
-
-
 def value_parts(shape: Progressive, target: str) -> tuple[int, int]:
     """Return parts of V, and keys of a part."""
-    tile = value_repeat(shape) * lines(shape.dim)
+    tile = VALUE_REPEAT * lines(shape.dim)
     return cut(shape.kv_rows, shape.keys, tile, target, shape.parts)

@@ -10,12 +10,14 @@ import triton.language as tl
 
 from algos.kernels.decode.triton import (
     FLOOR,
+    by_line,
     empty,
     finish,
     merge_parts,  # noqa: F401
     online,
+    query_group,
 )
-from algos.kernels.nibbles.triton import lifted, query_group
+from algos.kernels.nibbles.triton import lifted
 
 
 @triton.jit
@@ -31,7 +33,7 @@ def msb_scores(
     part = tl.program_id(0)
     row = tl.program_id(1).to(tl.int64)
     head = row * GROUP + tl.arange(0, GROUP)
-    n = tl.arange(0, REPEAT)[None, :, None] * ROWS + tl.arange(0, ROWS)[None, None, :]
+    n = tl.arange(0, REPEAT * ROWS)[None, None, :]
     WIDTH: tl.constexpr = DIM // 8 if NIBBLES else DIM  # words or bytes of a row
     d = tl.arange(0, WIDTH)[None, None, None, :]
     q = query_group(query, row, GROUP, DIM)
@@ -50,7 +52,7 @@ def msb_scores(
         k = lifted(k) if NIBBLES else k.to(tl.float32)
         s = tl.sum(k * q, 3) * unit
         tl.store(scores + head[:, None, None] * keys + at, s, mask=at < end)
-        s = tl.where(at < end, s, float("-inf"))
+        s = by_line(tl.where(at < end, s, float("-inf")), ROWS)
         new = tl.maximum(top, tl.max(s, 1))
         total = total * tl.exp2(top - new) + tl.sum(tl.exp2(s - new[:, None, :]), 1)
         top = new
@@ -78,13 +80,12 @@ def mixed_values(
     ROWS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
     """Return maximum, sum and mixed codes of V of some keys; corrected by LSBs where needed."""
-    n = tl.arange(0, REPEAT)[None, :, None] * ROWS + tl.arange(0, ROWS)[None, None, :]
+    n = tl.arange(0, REPEAT * ROWS)[None, None, :]
     head = (row * GROUP + tl.arange(0, GROUP))[:, None, None]
     d = tl.arange(0, DIM)[None, None, None, :]
     w = tl.arange(0, DIM // 8)[None, None, None, :]
-    if LSB:  # q lies in registers as rows of V do, so that the sums need not move to V
-        lines = tl.zeros([1, 1, ROWS, 1], tl.int32)
-        q = tl.load(query + head[:, :, :, None] * DIM + d + lines).to(tl.float32)
+    if LSB:
+        q = query_group(query, row, GROUP, DIM)
     top, total, mixed = empty(GROUP, ROWS, DIM)
     for first in tl.range(start, end, REPEAT * ROWS, num_stages=STAGES):
         at = first + n
@@ -94,10 +95,9 @@ def mixed_values(
             value + (row * keys + at[:, :, :, None]) * DIM + d, mask=seen[:, :, :, None], other=0
         )
         if LSB:
-            low = tl.load(
-                lsb + (row * keys + at[:, :, :, None]) * (DIM // 8) + w,
-                mask=seen[:, :, :, None], other=0,
-            )  # fmt: skip
+            words = (row * keys + at[:, :, :, None]) * (DIM // 8) + w
+            words = tl.max_contiguous(words, [1, 1, 1, 2])  # so many of a thread, as bytes of V
+            low = tl.load(lsb + words, mask=seen[:, :, :, None], other=0)
             fine = s + tl.sum(lifted(low) * q, 3) * unit  # too much alike for all keys
             s = tl.where(needed[:, None, None], fine, s)
         top, total, mixed = online(s, v.to(tl.float32), top, total, mixed)
