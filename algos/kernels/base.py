@@ -7,6 +7,7 @@ GPU, so tests, the compiler, the bench and the cost model all read the same desc
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 Value = int | float | bool | str
 Tensors = Mapping[str, Any]
 """name -> torch.Tensor"""
+SMS = {"sm_80": 108, "sm_90": 132}
+"""Streaming multiprocessors of an A100, and of an H100 or H200 (SXM; NVIDIA's white papers)"""
+DIMS = (16, 32, 64, 128)
+"""channels of a head that attention kernels support"""
 
 
 @dataclass(frozen=True)
@@ -167,6 +172,16 @@ class Kernel(ABC):
     def results(self) -> Sequence[str]:
         """Names of the buffers that are results, as `naive` returns them."""
         return ("output",)
+
+
+def divisible(**numbers: int) -> tuple[str, ...]:
+    """Return the names of the multiples of 16, for `Program.divisible`."""
+    return tuple(name for name, number in numbers.items() if number % 16 == 0)
+
+
+def scale_log2(dim: int) -> float:
+    """Return 1 / sqrt(dim), the scale of attention scores, times log2(e), for exp2."""
+    return math.log2(math.e) / math.sqrt(dim)
 
 
 class KernelShape(Config):

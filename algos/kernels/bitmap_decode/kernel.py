@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
-from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value, scale_log2
 from algos.kernels.decode.shape import (
     MOST_PARTS,
     SharedDecode,
@@ -15,7 +15,6 @@ from algos.kernels.decode.shape import (
     merge,
     partial_bytes,
     power,
-    scale_log2,
 )
 from algos.kernels.dense_decode.kernel import DenseShape
 from algos.kernels.draw import Draw

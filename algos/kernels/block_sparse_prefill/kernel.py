@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, ClassVar
 
-from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.base import (
+    Count,
+    Kernel,
+    Program,
+    Promise,
+    Tensors,
+    Value,
+    divisible,
+    scale_log2,
+)
 from algos.kernels.block_sparse_prefill.lists import check_lists, draw_lists
 from algos.kernels.block_sparse_prefill.shape import BlockSparse, block_tiles
 from algos.kernels.dense_prefill.shape import Prefill
@@ -41,7 +49,7 @@ class BlockSparsePrefill(Kernel):
     }
     tests: ClassVar = {
         "pairs": BlockSparse(
-            heads=2, kv_heads=1, queries=70, keys=203, dim=16, block_queries=32, kept=40
+            heads=4, kv_heads=2, queries=70, keys=203, dim=16, block_queries=32, kept=40
         ),
         "blocks-of-64": BlockSparse(
             batch=2,
@@ -129,7 +137,7 @@ class BlockSparsePrefill(Kernel):
 
     def scalars(self, shape: BlockSparse) -> dict[str, Value]:
         return {
-            "scale_log2": math.log2(math.e) / math.sqrt(shape.dim),
+            "scale_log2": scale_log2(shape.dim),
             "queries": shape.queries,
             "keys": shape.keys,
         }
@@ -169,9 +177,7 @@ class BlockSparsePrefill(Kernel):
                 grid=(len(columns), heads, 1),
                 warps=cut.warps,
                 stages=cut.stages,
-                divisible=tuple(
-                    name for name in ("queries", "keys") if getattr(shape, name) % 16 == 0
-                ),
+                divisible=divisible(queries=shape.queries, keys=shape.keys),
                 dram_bytes=shape.listed_count.dram_bytes,
                 l2_bytes=2 * heads * shape.queries * row_bytes
                 + gathered

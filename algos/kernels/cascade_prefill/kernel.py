@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
 
-from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value, scale_log2
 from algos.kernels.cascade_prefill.programs import attention_program, padded, sums_program
 from algos.kernels.cascade_prefill.shape import Cascade, cascade_tiles, is_short
 from algos.kernels.dense_prefill.shape import Prefill
@@ -118,7 +117,7 @@ class CascadePrefill(Kernel):
 
     def scalars(self, shape: Cascade) -> dict[str, Value]:
         return {
-            "scale_log2": math.log2(math.e) / math.sqrt(shape.dim),
+            "scale_log2": scale_log2(shape.dim),
             "tokens": shape.tokens,
             "kept": shape.kept,
             "stride": padded(shape.kept),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algos.kernels.base import Program
+from algos.kernels.base import Program, divisible
 from algos.kernels.cascade_prefill.shape import Cascade, is_short
 from algos.kernels.dense_prefill.tiles import Tiles, attention_operations, key_tiles
 
@@ -65,7 +65,7 @@ def attention_program(shape: Cascade, cut: Tiles) -> Program:
         grid=(len(columns), heads, 1),
         warps=cut.warps,
         stages=cut.stages,
-        divisible=_divisible(shape),
+        divisible=divisible(tokens=shape.tokens, kept=shape.kept, stride=padded(shape.kept)),
         dram_bytes=shape.count.dram_bytes - 4 * shape.batch * (shape.kept + shape.kept_heads),
         l2_bytes=rows * (row_bytes + 4) + heads * shape.kept * row_bytes + 4 * parts,
         operations=operations,
@@ -104,7 +104,7 @@ def sums_program(shape: Cascade, cut: Tiles) -> Program:
         grid=(blocks + shape.kept_heads, shape.batch, 1),
         warps=4,
         stages=3,
-        divisible=("stride",) if shape.kept % 16 else ("kept", "stride"),
+        divisible=divisible(kept=shape.kept, stride=padded(shape.kept)),
         dram_bytes=4 * results,
         l2_bytes=4 * (shape.batch * (parts + rows) + results),
         operations={
@@ -113,7 +113,3 @@ def sums_program(shape: Cascade, cut: Tiles) -> Program:
         steps=-(-rows // SUM_ROWS),
         inflight_bytes=4 * SUM_ROWS * SUM_COLUMNS,
     )
-
-
-def _divisible(shape: Cascade) -> tuple[str, ...]:
-    return (*(name for name in ("tokens", "kept") if getattr(shape, name) % 16 == 0), "stride")

@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
-from algos.kernels.base import Count, KernelShape
+from algos.kernels.base import SMS, Count, KernelShape
 from algos.kernels.dense_prefill.shape import Prefill, check_heads
-from algos.kernels.dense_prefill.tiles import NARROW, SMS, Tiles, tiles
+from algos.kernels.dense_prefill.tiles import NARROW, Tiles, tiles
 from workloads.errors import InputError
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value, scale_log2
 from algos.kernels.decode.shape import (
     WARPS,
     buffers,
@@ -15,7 +15,6 @@ from algos.kernels.decode.shape import (
     partial_bytes,
     partial_kind,
     power,
-    scale_log2,
 )
 from algos.kernels.dense_decode.kernel import (
     BLOCK_N,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from algos.kernels.dense_decode.naive import mix, repeated
+from algos.kernels.dense_decode.naive import mix
+from algos.kernels.dense_prefill.naive import repeated
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, ClassVar
 
 from pydantic import Field
 
-from algos.kernels.base import KernelShape, Program
+from algos.kernels.base import DIMS, SMS, KernelShape, Program
 from workloads.errors import InputError
 
-DIMS = (16, 32, 64, 128)
 WARPS = 4
 REPEAT = 4
 """keys that a line of threads takes in a step"""
 STAGES = 4
-MULTIPROCESSORS = {"sm_80": 108, "sm_90": 132}
-"""of an A100, and of an H100 or H200 (SXM)"""
 RESIDENT = 2
 """blocks of a multiprocessor that keep its share of the DRAM busy: with 16 to 48 KiB in flight
 each, all have 0.9 to 2.6 times what an H200 moves in a microsecond"""
@@ -98,7 +94,7 @@ def cut(
         most: parts; 0: `MOST_PARTS`.
         resident: blocks of a multiprocessor that keep its share of the DRAM busy.
     """
-    tiles, slots = -(-keys // tile), resident * MULTIPROCESSORS[target]
+    tiles, slots = -(-keys // tile), resident * SMS[target]
 
     def time(parts: int) -> int:
         return -(-rows * parts // slots) * (-(-tiles // parts) + FILL)
@@ -116,11 +112,6 @@ def lines(row_bytes: int, warps: int = WARPS) -> int:
 def power(number: int) -> int:
     """Return the power of 2 that is not below a number."""
     return 1 << (number - 1).bit_length()
-
-
-def scale_log2(dim: int) -> float:
-    """Return 1 / sqrt(dim) in units of log2, for exp2."""
-    return math.log2(math.e) / math.sqrt(dim)
 
 
 def merge(shape: Decode, parts: int, weighted: bool) -> list[Program]:

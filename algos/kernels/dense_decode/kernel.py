@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.base import (
+    Count,
+    Kernel,
+    Program,
+    Promise,
+    Tensors,
+    Value,
+    divisible,
+    scale_log2,
+)
 from algos.kernels.decode.shape import (
     REPEAT,
     STAGES,
@@ -18,7 +27,6 @@ from algos.kernels.decode.shape import (
     partial_bytes,
     partial_kind,
     power,
-    scale_log2,
 )
 from algos.kernels.draw import Draw
 from workloads.errors import InputError
@@ -134,7 +142,7 @@ class DenseDecode(Kernel):
                 grid=(count, shape.kv_rows, 1),
                 warps=WARPS,
                 stages=stages,
-                divisible=("length",) if length % 16 == 0 else (),
+                divisible=divisible(length=length),
                 dram_bytes=self.count(shape).dram_bytes
                 - (0 if count == 1 else 2 * shape.rows * shape.dim),
                 l2_bytes=4 * shape.kv_rows * shape.keys * shape.dim

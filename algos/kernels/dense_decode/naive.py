@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from algos.kernels.dense_prefill.naive import repeated
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -32,8 +34,3 @@ def mix(probability: Tensor, value: Tensor) -> Tensor:
     """Return V weighted by (batch, heads, keys)."""
     of_head = repeated(value, probability.shape[1])
     return (probability.double().unsqueeze(-2) @ of_head).squeeze(-2)
-
-
-def repeated(tensor: Tensor, heads: int) -> Tensor:
-    """Return K or V of each query head in float64."""
-    return tensor.double().repeat_interleave(heads // tensor.shape[1], dim=1)

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar
 
-from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.base import (
+    Count,
+    Kernel,
+    Program,
+    Promise,
+    Tensors,
+    Value,
+    divisible,
+    scale_log2,
+)
 from algos.kernels.dense_prefill.shape import Prefill
 from algos.kernels.dense_prefill.tiles import attention_operations, key_tiles, tiles
 from algos.kernels.draw import Draw
@@ -30,7 +38,7 @@ class DensePrefill(Kernel):
     }
     tests: ClassVar = {
         "plain": Prefill(heads=2, kv_heads=2, queries=70, keys=256, dim=32),
-        "ragged": Prefill(batch=2, heads=2, kv_heads=1, queries=70, keys=301, dim=16),
+        "ragged": Prefill(batch=2, heads=4, kv_heads=2, queries=70, keys=301, dim=16),
         "causal": Prefill(heads=2, kv_heads=1, queries=130, keys=300, dim=64, causal=True),
         "causal-square": Prefill(heads=1, kv_heads=1, queries=256, keys=256, dim=128, causal=True),
         "short": Prefill(heads=1, kv_heads=1, queries=17, keys=90, dim=16, causal=True),
@@ -64,7 +72,7 @@ class DensePrefill(Kernel):
 
     def scalars(self, shape: Prefill) -> dict[str, Value]:
         return {
-            "scale_log2": math.log2(math.e) / math.sqrt(shape.dim),
+            "scale_log2": scale_log2(shape.dim),
             "queries": shape.queries,
             "keys": shape.keys,
         }
@@ -99,9 +107,7 @@ class DensePrefill(Kernel):
                 grid=(len(columns), heads, 1),
                 warps=cut.warps,
                 stages=cut.stages,
-                divisible=tuple(
-                    name for name in ("queries", "keys") if getattr(shape, name) % 16 == 0
-                ),
+                divisible=divisible(queries=shape.queries, keys=shape.keys),
                 dram_bytes=shape.count.dram_bytes,
                 l2_bytes=2 * shape.dim * (2 * heads * shape.queries + 2 * read),
                 operations=attention_operations(

@@ -6,10 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from algos.kernels.base import Count, KernelShape
+from algos.kernels.base import DIMS, Count, KernelShape
 from workloads.errors import InputError
-
-DIMS = (16, 32, 64, 128)
 
 
 class Prefill(KernelShape):

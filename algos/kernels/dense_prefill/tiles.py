@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-SMS = {"sm_80": 108, "sm_90": 132}
-"""Streaming multiprocessors of an A100 and an H100 SXM5 (NVIDIA's white papers)."""
+from algos.kernels.base import SMS
 
 
 class Tiles(NamedTuple):

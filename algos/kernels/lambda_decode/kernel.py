@@ -6,7 +6,16 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.base import (
+    Count,
+    Kernel,
+    Program,
+    Promise,
+    Tensors,
+    Value,
+    divisible,
+    scale_log2,
+)
 from algos.kernels.decode.shape import (
     STAGES,
     WARPS,
@@ -16,7 +25,6 @@ from algos.kernels.decode.shape import (
     merge,
     partial_bytes,
     partial_kind,
-    scale_log2,
 )
 from algos.kernels.dense_decode.kernel import LLAMA, DenseShape
 from algos.kernels.draw import Draw
@@ -178,9 +186,7 @@ class LambdaDecode(Kernel):
                 grid=(count, shape.kv_rows, 1),
                 warps=WARPS,
                 stages=STAGES,
-                divisible=tuple(
-                    name for name, n in (("slots", shape.slots), ("length", length)) if n % 16 == 0
-                ),
+                divisible=divisible(slots=shape.slots, length=length),
                 dram_bytes=cache + output + (output if count == 1 else 0),
                 l2_bytes=cache + output * count + partial_bytes(shape, count),
                 operations={

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algos.kernels.base import Program
+from algos.kernels.base import Program, divisible
 from algos.kernels.decode.shape import (
     REPEAT,
     STAGES,
@@ -45,9 +45,7 @@ def score_program(shape: LocalV, target: str) -> Program:
         grid=(parts, shape.kv_rows, 1),
         warps=WARPS,
         stages=STAGES,
-        divisible=tuple(
-            name for name, n in (("keys", shape.keys), ("length", length)) if n % 16 == 0
-        ),
+        divisible=divisible(keys=shape.keys, length=length),
         dram_bytes=shape.kv_rows * shape.keys * of_key + 2 * shape.rows * shape.dim,
         l2_bytes=shape.kv_rows * shape.keys * of_key
         + 2 * shape.rows * shape.dim * parts
@@ -76,7 +74,7 @@ def select_program(shape: LocalV) -> Program:
         grid=(shape.rows, 1, 1),
         warps=min(max(keys // 256, 1), 32),
         stages=1,
-        divisible=("keys",) if shape.keys % 16 == 0 else (),
+        divisible=divisible(keys=shape.keys),
         l2_bytes=shape.rows * (2 * 4 * shape.keys + 8 * shape.kept),
         operations={
             # a count compares, chooses, adds; then order and place of a key
@@ -115,7 +113,7 @@ def mix_program(shape: LocalV, target: str) -> Program:
         grid=(parts, shape.rows, 1),
         warps=WARPS,
         stages=STAGES,
-        divisible=("kept_length",) if length % 16 == 0 else (),
+        divisible=divisible(kept_length=length),
         dram_bytes=value_bytes(shape) + (2 * shape.rows * shape.dim if parts == 1 else 0),
         l2_bytes=fetched
         + 8 * shape.rows * shape.kept

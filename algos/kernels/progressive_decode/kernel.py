@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
+from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value, scale_log2
 from algos.kernels.decode.shape import (
     buffers,
     merge,
-    scale_log2,
 )
 from algos.kernels.dense_decode.kernel import GPT2, LLAMA, DenseShape
 from algos.kernels.draw import Draw

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from algos.kernels.base import Program
+from algos.kernels.base import Program, divisible
 from algos.kernels.decode.shape import (
     REPEAT,
     STAGES,
@@ -53,7 +53,7 @@ def score_program(shape: Progressive, target: str) -> Program:
         grid=(parts, shape.kv_rows, 1),
         warps=WARPS,
         stages=STAGES,
-        divisible=_divisible(keys=shape.keys, length=length),
+        divisible=divisible(keys=shape.keys, length=length),
         dram_bytes=plane + 2 * shape.rows * shape.dim + 4 * shape.kv_rows,
         l2_bytes=plane
         + shape.rows * (2 * shape.dim * parts + 4 * shape.keys + 8 * parts)
@@ -109,7 +109,7 @@ def fetch_program(shape: Progressive, target: str) -> Program:
         grid=(parts, shape.kv_rows, 1),
         warps=WARPS,
         stages=VALUE_STAGES,
-        divisible=_divisible(keys=shape.keys, value_length=length),
+        divisible=divisible(keys=shape.keys, value_length=length),
         dram_bytes=plane
         + shape.low_bytes
         + 4 * shape.kv_rows
@@ -130,7 +130,3 @@ def fetch_program(shape: Progressive, target: str) -> Program:
         inflight_bytes=(VALUE_STAGES - 1) * VALUE_REPEAT * rows * shape.dim,
         longest=length * parts / shape.keys,
     )
-
-
-def _divisible(**numbers: int) -> tuple[str, ...]:
-    return tuple(name for name, number in numbers.items() if number % 16 == 0)

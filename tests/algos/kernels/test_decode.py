@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from algos.kernels.base import SMS
 from algos.kernels.decode.shape import (
     FILL,
-    MULTIPROCESSORS,
     RESIDENT,
     Decode,
     SharedDecode,
@@ -23,7 +23,7 @@ from workloads.errors import InputError
     rows=st.integers(1, 3000),
     keys=st.integers(1, 50_000),
     tile=st.sampled_from((1, 32, 64, 256)),
-    target=st.sampled_from(tuple(MULTIPROCESSORS)),
+    target=st.sampled_from(tuple(SMS)),
     most=st.integers(0, 128),
 )
 def test_parts_hold_every_key_and_none_is_empty(
@@ -41,11 +41,11 @@ def test_a_few_rows_fill_the_device_in_one_wave() -> None:
 
 
 def test_rows_that_fill_the_device_are_not_cut() -> None:
-    assert cut(RESIDENT * MULTIPROCESSORS["sm_90"], 4096, 32, "sm_90") == (1, 4096)
+    assert cut(RESIDENT * SMS["sm_90"], 4096, 32, "sm_90") == (1, 4096)
 
 
 def test_another_wave_must_pay_for_its_start() -> None:
-    slots = RESIDENT * MULTIPROCESSORS["sm_80"]  # 216; 5 parts of 32 rows are 160 blocks, 6 are 192
+    slots = RESIDENT * SMS["sm_80"]  # 216; 5 parts of 32 rows are 160 blocks, 6 are 192
     assert cut(slots // 6, 6 * FILL, 1, "sm_80") == (6, FILL)
 
 
