@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-def attention_call(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Callable[[], Any]:
+def attention_call(query: Tensor, key: Tensor, value: Tensor, causal: bool) -> Callable[[], Tensor]:
     """Return a call of `scaled_dot_product_attention`, which picks its fastest kernel.
 
     Args:

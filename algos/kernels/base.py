@@ -111,7 +111,7 @@ class Kernel(ABC):
     library: ClassVar[str] = ""
     """name of torch's own kernel for the same work, which `library_call` calls; empty: none"""
     tolerance: ClassVar[float] = 2e-3
-    """most relative error against the naive twin in float64; 0: equal"""
+    """most error of a row against the naive twin in float64, see `numerics`; 0: equal"""
     promises: ClassVar[Mapping[str, Promise]]
     """function -> what it keeps"""
     tests: ClassVar[Mapping[str, Any]]
@@ -129,7 +129,7 @@ class Kernel(ABC):
 
     @abstractmethod
     def programs(self, shape: Any, target: str) -> list[Program]:
-        """Return what is launched for a shape, in order; nothing: `by_library` computes it.
+        """Return what is launched for a shape, in order; nothing: a library computes it.
 
         Args:
             shape: one of `Shape`.
@@ -148,10 +148,6 @@ class Kernel(ABC):
     def count(self, shape: Any) -> Count:
         """Return the operations and bytes that a shape needs."""
 
-    def by_library(self, shape: Any, inputs: Tensors, buffers: Tensors) -> None:
-        """Compute the results by a library that torch calls, in place of programs: controls."""
-        raise NotImplementedError(f"{self.name} has neither programs nor a library")
-
     def at_sparsity(self, shape: Any, share: float) -> Any:
         """Return the shape with another share left out, 0 to below 1: nearest that there is."""
         raise NotImplementedError(f"{self.name} has no sparsity to vary")
@@ -160,8 +156,11 @@ class Kernel(ABC):
         """Return the shape of `dense` that does the same work unpruned."""
         raise NotImplementedError(f"{self.name} has no dense control")
 
-    def library_call(self, shape: Any, inputs: Tensors) -> Callable[[], Any]:
-        """Return a call of torch's own kernel; a bench times it beside this one."""
+    def library_call(self, shape: Any, inputs: Tensors) -> Callable[[], Tensor]:
+        """Return a call of torch's own kernel, which returns the result.
+
+        A bench times it beside this kernel, or in its place where it has no programs.
+        """
         raise NotImplementedError(f"{self.name} has no kernel of torch beside it")
 
     @property

@@ -16,7 +16,7 @@ from algos.kernels.device import Call, Device
 from algos.kernels.environment import environment
 from algos.kernels.launch import launch
 from algos.kernels.numerics import Numerics, check
-from algos.kernels.plan import Case, Settings, describe
+from algos.kernels.plan import OWN, Case, Settings, describe
 from algos.kernels.rows import Row, Rows
 from algos.kernels.spread import spread
 
@@ -33,17 +33,17 @@ class Ceilings:
     matmul_fp32_flops_per_s: float | None = None
 
 
-def left(cases: Sequence[Case], rows: Mapping[str, Row], target: str) -> list[Case]:
-    """Return the cases that have no measured row of the same code yet."""
-    return [
-        case
-        for case in cases
-        if not (
-            (row := rows.get(case.key))
-            and row["status"] == "measured"
-            and row["sha256"] == describe(case, target)["sha256"]
-        )
-    ]
+def left(cases: Sequence[Case], rows: Mapping[str, Row], device: str, target: str) -> list[Case]:
+    """Return the cases that have no measured row of the same code and device yet."""
+
+    def is_measured(case: Case) -> bool:
+        row = rows.get(case.key, {"status": ""})
+        if row["status"] != "measured" or row["device"] != device:
+            return False
+        now = describe(case, target)  # another grid is other code, with the same hash
+        return all(row[name] == now[name] for name in ("sha256", "programs"))
+
+    return [case for case in cases if not is_measured(case)]
 
 
 def bench(
@@ -103,7 +103,8 @@ def measure(
     inputs = kernel.inputs(shape, 0, device.name)
     first = kernel.buffers(shape, inputs)
     size = sum(t.numel() * t.element_size() for t in (*inputs.values(), *first.values()))
-    count = copies(size, device.l2_bytes, device.free_bytes(), settings)
+    moved = min(size, kernel.count(shape).dram_bytes)  # a sparse kernel leaves operands unread
+    count = copies(size, moved, device.l2_bytes, device.free_bytes(), settings)
     calls: list[Call] = []
     for at in range(count):
         own = inputs if at == 0 else {name: tensor.clone() for name, tensor in inputs.items()}
@@ -123,8 +124,8 @@ def measure(
         "timing": timing.mode,
         "timing_note": timing.note,
         "copies": count,
-        "rotated_bytes": count * size,
-        "cold": count * size >= 2 * device.l2_bytes,
+        "rotated_bytes": count * moved,
+        "cold": count * moved >= 2 * device.l2_bytes,
         "power_w": power,
         "energy_pj": power * times.median_ns * 1e3 if power else None,
         "sm_clock_mhz": load.sm_clock_mhz if load else None,
@@ -132,12 +133,17 @@ def measure(
     }
 
 
-def copies(size: int, l2_bytes: int, free_bytes: int, settings: Settings) -> int:
-    """Return how many copies of operands make a round that no cache holds.
+def copies(size: int, moved: int, l2_bytes: int, free_bytes: int, settings: Settings) -> int:
+    """Return how many copies of operands make a round that no cache holds; at least one.
 
-    Bound by the memory, of which half is used, and by `most_copies`; at least one.
+    Args:
+        size: bytes of operands and results; copies take half of the free memory.
+        moved: bytes of them that a call reads or writes.
+        l2_bytes: of the cache.
+        free_bytes: of the memory.
+        settings: `most_copies` bounds them.
     """
-    wanted = max(2, math.ceil(settings.cold_factor * l2_bytes / size))
+    wanted = max(2, math.ceil(settings.cold_factor * l2_bytes / moved))
     room = free_bytes // 2 // size + 1  # the first one is there already
     return max(1, min(wanted, settings.most_copies, room))
 
@@ -172,7 +178,7 @@ def _named(case: Case) -> dict[str, Any]:
 
 
 def _call(kernel: Kernel, shape: Any, case: Case, inputs: Mapping[str, Any]) -> Call:
-    if case.beside:
+    if case.implementation != OWN:
         return kernel.library_call(shape, inputs)
     buffers = kernel.buffers(shape, inputs)
     return lambda: launch(kernel, shape, inputs, buffers)

@@ -1,9 +1,10 @@
-"""Bench every kernel in a process of its own: a crash, or an error that stays with the process,
-costs one row.
+"""Bench every kernel in a process of its own: a crash, an error that stays with the process, or a
+kernel that never ends costs one row.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from itertools import groupby
@@ -43,8 +44,8 @@ def bench_apart(
     Raises:
         InputError: there is no GPU.
     """
-    target, ceilings = run(ceilings_here, str(store.path), settings)
-    todo = left(cases, store.last(), target)
+    device, target, ceilings = run(ceilings_here, str(store.path), settings)
+    todo = left(cases, store.last(), device, target)
     before, start = len(cases) - len(todo), len(read_rows(store.path))
 
     def watch() -> None:
@@ -68,8 +69,18 @@ def _some(
     """Measure cases in one process; return those that have no row yet, fewer than before."""
     start = len(read_rows(store.path))
     reason = "its process ended before it"
+    seen, since = start, time.monotonic()
+
+    def watch_rows() -> None:
+        nonlocal seen, since
+        watch()
+        if (now := len(read_rows(store.path))) > seen:
+            seen, since = now, time.monotonic()
+        elif time.monotonic() - since > settings.patience_seconds:
+            raise Died(f"it had no result after {settings.patience_seconds:g} s")
+
     try:
-        run(bench_here, cases, str(store.path), settings, ceilings, watch=watch)
+        run(bench_here, cases, str(store.path), settings, ceilings, watch=watch_rows)
     except Died as error:
         reason = str(error)
     have = {row["key"] for row in read_rows(store.path)[start:]}
@@ -82,17 +93,17 @@ def _some(
     return waiting
 
 
-def ceilings_here(path: str, settings: Settings) -> tuple[str, Ceilings]:
-    """Measure the ceilings of the GPU, write their row, and return its target and them."""
+def ceilings_here(path: str, settings: Settings) -> tuple[str, str, Ceilings]:
+    """Measure the ceilings of the GPU; as `write_ceilings`."""
     return write_ceilings(Cuda(), Rows(Path(path), resume=True), settings)
 
 
-def write_ceilings(device: Device, store: Rows, settings: Settings) -> tuple[str, Ceilings]:
-    """Measure the ceilings of a device, write their row, and return its target and them."""
+def write_ceilings(device: Device, store: Rows, settings: Settings) -> tuple[str, str, Ceilings]:
+    """Measure the ceilings of a device, write their row; return its name, its target and them."""
     ceilings = measure_ceilings(device, settings)
     where = {**device.facts(), **environment("torch", "triton")}
     store.append({"key": CEILINGS, "status": "measured", **asdict(ceilings), **where})
-    return device.target, ceilings
+    return where["device"], device.target, ceilings
 
 
 def bench_here(cases: list[Case], path: str, settings: Settings, ceilings: Ceilings) -> None:

@@ -8,8 +8,8 @@ from typing import Any
 
 from algos.kernels.base import Kernel, Program
 from algos.kernels.compile import Compiled
+from algos.kernels.launch import target_of
 from workloads.errors import InputError
-from workloads.gpu_launch import TARGETS
 
 
 def compile_program(kernel: Kernel, program: Program, target: str) -> Compiled:
@@ -41,11 +41,7 @@ def launch(kernel: Kernel, program: Program, values: Sequence[Any]) -> None:
 
         from algos.kernels.driver import driver
 
-        target = f"sm_{torch.cuda.get_device_capability(device)[0]}0"  # 8.6 and 8.9 run code of 8.0
-        if target not in TARGETS:
-            raise InputError(
-                f"kernel {kernel.name} must run on a GPU of {', '.join(TARGETS)}, this is {target}"
-            )
+        target = target_of(torch.cuda.get_device_capability(device))
         with torch.cuda.device(device):
             stream = torch.cuda.current_stream(device).cuda_stream
             number = torch.cuda.current_device()

@@ -15,6 +15,9 @@ from workloads.errors import InputError
 
 Call = Callable[[], Any]
 _SAMPLE_SECONDS = 0.02
+_POWER = ("power.draw.instant", "power.draw")
+"""Fields of nvidia-smi, the best first: `power.draw` is the mean of the last second on an H100
+(Yang et al., arXiv:2312.02741), idle time before the loop included; old drivers have no other."""
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,7 @@ class Cuda:
     def free_bytes(self) -> int:
         import torch
 
+        torch.cuda.empty_cache()  # what torch keeps of earlier rows is free too
         return int(torch.cuda.mem_get_info()[0])
 
     def time(self, calls: Sequence[Call], windows: int, window_ns: float) -> Timing:
@@ -118,15 +122,16 @@ class Cuda:
             call()
         torch.cuda.synchronize()
         round_, mode, note = _round(calls)
-        once_ns = max(_elapsed_ns(round_, 1), _elapsed_ns(round_, 1))
+        once_ns = min(_elapsed_ns(round_, 1), _elapsed_ns(round_, 1))  # the first one is late
         replays = max(1, math.ceil(window_ns / once_ns))
         _elapsed_ns(round_, replays)  # clocks have risen when the first window begins
         times = tuple(_elapsed_ns(round_, replays) / (replays * len(calls)) for _ in range(windows))
         return Timing(times, replays, mode, note)
 
     def load(self, calls: Sequence[Call], seconds: float) -> Load:
-        fields = "power.draw,clocks.sm,clocks.mem"
-        if self._query(fields) is None:
+        known = (f"{power},clocks.sm,clocks.mem" for power in _POWER)
+        fields = next((fields for fields in known if self._query(fields)), None)
+        if fields is None:
             return Load(None, None, None)
         round_, _, _ = _round(calls)
         replays = max(1, math.ceil(1e8 / _elapsed_ns(round_, 2) * 2))  # a tenth of a second
@@ -138,7 +143,7 @@ class Cuda:
                 answer = self._query(fields)
                 told.append([_number(text) for text in (answer or "").split(",")])
 
-        for _ in range(3):  # the board averages its power over some tenths of a second
+        for _ in range(3):  # until power and clocks have settled
             _elapsed_ns(round_, replays)
         watcher = threading.Thread(target=watch)
         watcher.start()

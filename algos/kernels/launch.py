@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from algos.kernels.base import Kernel, Program, Tensors
 from workloads.errors import InputError
+from workloads.gpu_launch import TARGETS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,8 @@ def run(kernel: Kernel, shape: Any, inputs: Tensors) -> dict[str, Tensor]:
         InputError: Triton is not installed, or operands that are not of the shape.
     """
     check_operands(kernel, shape, inputs)
+    if not kernel.programs(shape, target_here()):
+        return {kernel.results[0]: kernel.library_call(shape, inputs)()}
     buffers = kernel.buffers(shape, inputs)
     launch(kernel, shape, inputs, buffers)
     return {name: buffers[name] for name in kernel.results}
@@ -28,10 +31,7 @@ def run(kernel: Kernel, shape: Any, inputs: Tensors) -> dict[str, Tensor]:
 def launch(kernel: Kernel, shape: Any, inputs: Tensors, buffers: Tensors) -> None:
     """Launch the programs of a kernel, one after another; results are in `buffers`."""
     known = {**inputs, **buffers, **kernel.scalars(shape)}
-    programs = kernel.programs(shape, target_here())
-    if not programs:
-        kernel.by_library(shape, inputs, buffers)
-    for program in programs:
+    for program in kernel.programs(shape, target_here()):
         values = [known[name] for name in program.arguments]
         if program.language == "cuda":
             from algos.kernels import cuda
@@ -47,12 +47,31 @@ def launch(kernel: Kernel, shape: Any, inputs: Tensors, buffers: Tensors) -> Non
 
 
 def target_here() -> str:
-    """Return the target of the first GPU; without one, where the interpreter runs, the newest."""
+    """Return the target of the first GPU; without one, where the interpreter runs, the newest.
+
+    Raises:
+        InputError: a GPU that kernels are not compiled for.
+    """
     import torch
 
     if not torch.cuda.is_available():
         return "sm_90"
-    return "sm_90" if torch.cuda.get_device_capability() >= (9, 0) else "sm_80"
+    return target_of(torch.cuda.get_device_capability())
+
+
+def target_of(capability: tuple[int, int]) -> str:
+    """Return the target whose code a GPU runs: 8.6 and 8.9 run that of 8.0.
+
+    These two have less shared memory; a kernel that needs more fails there, and the error says so.
+
+    Raises:
+        InputError: neither 8.x nor 9.x.
+    """
+    target = f"sm_{capability[0]}0"
+    if target not in TARGETS:
+        wanted = ", ".join(TARGETS)
+        raise InputError(f"kernels must run on a GPU of {wanted}, this is of {target}")
+    return target
 
 
 def check_operands(kernel: Kernel, shape: Any, inputs: Tensors) -> None:

@@ -11,7 +11,7 @@ from algos.kernels import KERNELS, make_kernel
 from algos.kernels.base import Kernel
 from algos.kernels.inspection import SHARES, check_names, program_hash
 
-OWN, LIBRARY = "prunesim", "torch"
+OWN = "prunesim"
 
 
 @dataclass(frozen=True)
@@ -29,6 +29,8 @@ class Settings:
     most_copies: int = 512
     load_seconds: float = 1.0
     """of the loop in which board power and clocks are read; not for sparsity curves"""
+    patience_seconds: float = 300.0
+    """after so long without a row, a process is taken to hang"""
     shares: tuple[float, ...] = SHARES
     """of the sparsity curves"""
 
@@ -51,7 +53,7 @@ class Case:
     share: float | None
     """of a sparsity curve: what is left out; None: as in the paper"""
     implementation: str
-    """`OWN`; `LIBRARY` for a kernel without programs; or the name of what stands beside it"""
+    """`OWN`, or `Kernel.library`"""
     control: str | None = None
     control_size: str | None = None
     beside: bool = False
@@ -117,14 +119,15 @@ def _beside(
     kernel: Kernel, label: str, shape: Any, control: str | None, control_size: str | None
 ) -> list[Case]:
     """Return the case of a kernel and, where there is one, that of the library's kernel."""
-    size = size_of(shape)
-    own = OWN if kernel.programs(shape, "sm_90") else LIBRARY
-    found = [Case(kernel.name, label, size, None, own, control, control_size)]
-    if kernel.library:
-        found.append(
-            Case(kernel.name, label, size, None, kernel.library, control, control_size, beside=True)
+    names = [OWN] if kernel.programs(shape, "sm_90") else []
+    names += [kernel.library] if kernel.library else []
+    return [
+        Case(
+            *(kernel.name, label, size_of(shape), None, name, control, control_size),
+            beside=at > 0,
         )
-    return found
+        for at, name in enumerate(names)
+    ]
 
 
 def describe(case: Case, target: str) -> dict[str, Any]:

@@ -52,8 +52,9 @@ def check_lists(shape: BlockSparse, blocks: Tensor, counts: Tensor) -> None:
     if (counts < 0).any() or (counts > shape.kept).any():
         wrong = counts[(counts < 0) | (counts > shape.kept)][0]
         raise InputError(f"block-sparse-prefill: counts must be 0 to {shape.kept}, not {wrong}")
-    used = torch.arange(shape.kept) < counts[..., None]
-    seen = torch.tensor([shape.seen(tile) for tile in range(shape.query_blocks)])[:, None]
+    used = torch.arange(shape.kept, device="cpu") < counts[..., None]
+    tiles = range(shape.query_blocks)
+    seen = torch.tensor([shape.seen(tile) for tile in tiles], device="cpu")[:, None]
     outside = ((blocks < 0) | (blocks >= seen)) & used
     if outside.any():
         place = outside.nonzero()[0].tolist()

@@ -25,15 +25,14 @@ def mask_of(
     """
     import torch
 
-    rows, columns = blocks.shape[2], -(-keys // size[1])
-    listed = torch.zeros(*blocks.shape[:3], columns + 1, dtype=torch.bool)
-    unused = torch.arange(blocks.shape[3]) >= counts[..., None]
+    columns, device = -(-keys // size[1]), blocks.device
+    listed = torch.zeros(*blocks.shape[:3], columns + 1, dtype=torch.bool, device=device)
+    unused = torch.arange(blocks.shape[3], device=device) >= counts[..., None]
     listed.scatter_(3, blocks.long().masked_fill(unused, columns), True)
     seen = listed[..., :columns].repeat_interleave(size[1], 3)[..., :keys]
     seen = seen.repeat_interleave(size[0], 2)[:, :, :queries]
-    assert rows * size[0] >= queries
     if causal:
-        seen = seen & torch.ones(queries, keys).tril(keys - queries).bool()
+        seen = seen & seen.new_ones(queries, keys).tril(keys - queries)
     return seen
 
 

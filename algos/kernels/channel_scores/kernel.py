@@ -24,7 +24,7 @@ from algos.kernels.dense_decode.kernel import (
     DenseShape,
 )
 from algos.kernels.draw import Draw
-from workloads.errors import InputError
+from algos.kernels.lists import check_ids
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -117,19 +117,14 @@ class ChannelScores(Kernel):
         return {"output": decode(inputs, shape.keys, shape.compact)}
 
     def buffers(self, shape: Channels, inputs: Tensors) -> dict[str, Tensor]:
-        """Return tensors for results; channels in host memory are checked here, once.
+        """Return tensors for results.
 
         Raises:
-            InputError: a channel that there is not.
+            InputError: channels that are out of range or order, if they are in the host's memory.
         """
         from algos.kernels.launch import target_here
 
-        if inputs["channels"].device.type == "cpu":
-            least, most = (int(end) for end in inputs["channels"].aminmax())
-            if least < 0 or most >= shape.dim:
-                raise InputError(
-                    f"channel-scores channels must be 0 to {shape.dim - 1}, not {least} to {most}"
-                )
+        check_ids("channel-scores channels", inputs["channels"], shape.dim)
         return buffers(shape, parts(shape, target_here())[0], inputs["query"].device)
 
     def scalars(self, shape: Channels) -> dict[str, Value]:

@@ -177,7 +177,7 @@ class DenseDecode(Kernel):
         }
         return constants, BLOCK_N, GROUP_STAGES, operations
 
-    def library_call(self, shape: DenseShape, inputs: Tensors) -> Callable[[], Any]:
+    def library_call(self, shape: DenseShape, inputs: Tensors) -> Callable[[], Tensor]:
         from algos.kernels.attention_library import attention_call
 
         return attention_call(inputs["query"][:, :, None], inputs["key"], inputs["value"], False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from algos.kernels.base import Count, Kernel, Program, Promise, Tensors, Value
 from algos.kernels.dense_prefill.shape import Prefill
@@ -113,7 +113,7 @@ class DensePrefill(Kernel):
             )
         ]
 
-    def library_call(self, shape: Prefill, inputs: Tensors) -> Callable[[], Any]:
+    def library_call(self, shape: Prefill, inputs: Tensors) -> Callable[[], Tensor]:
         from algos.kernels.attention_library import attention_call
 
         return attention_call(inputs["query"], inputs["key"], inputs["value"], shape.causal)

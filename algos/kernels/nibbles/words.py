@@ -12,8 +12,8 @@ def pack(codes: Tensor) -> Tensor:
     """Return (..., channels / 8) int32 of (..., channels) integers 0 to 15."""
     import torch
 
-    words = torch.zeros(*codes.shape[:-1], codes.shape[-1] // 8, dtype=torch.int32)
-    words = words.to(codes.device)
+    size = (*codes.shape[:-1], codes.shape[-1] // 8)
+    words = torch.zeros(size, dtype=torch.int32, device=codes.device)
     for place in range(8):
         words |= codes[..., place::8].to(torch.int32) << 4 * place
     return words

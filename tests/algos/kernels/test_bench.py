@@ -198,9 +198,12 @@ def test_resume_measures_what_is_missing_or_failed(tmp_path: Path) -> None:
     measured(tmp_path, device)
     cases = plan.plan([], SETTINGS)
     rows = Rows(tmp_path / "gpu.jsonl", resume=True).last()
-    assert left(cases, rows, "sm_90") == [cases[2]]
+    assert left(cases, rows, "Fake 100", "sm_90") == [cases[2]]
+    assert left(cases, rows, "Fake 200", "sm_90") == cases
     rows[cases[0].key]["sha256"] = "of other code"
-    assert left(cases, rows, "sm_90") == [cases[0], cases[2]]
+    assert left(cases, rows, "Fake 100", "sm_90") == [cases[0], cases[2]]
+    rows[cases[3].key]["programs"] = ["dense_prefill 2x2x1"]
+    assert left(cases, rows, "Fake 100", "sm_90") == [cases[0], *cases[2:4]]
 
 
 class InProcess:
@@ -216,7 +219,7 @@ class InProcess:
         watch: Callable[[], None] = lambda: None,
     ) -> Any:
         if function is bench_apart.ceilings_here:
-            return "sm_90", CEILINGS
+            return "Fake 100", "sm_90", CEILINGS
         cases, _, settings, found = arguments
         self.lives += 1
         for case in cases:
@@ -245,12 +248,32 @@ def test_a_process_that_dies_costs_one_row(tmp_path: Path) -> None:
     assert again.lives == 2  # one for each kernel that had a case left
 
 
+@pytest.mark.usefixtures("numerics")
+def test_a_process_that_hangs_costs_one_row(tmp_path: Path) -> None:
+    store = Rows(tmp_path / "gpu.jsonl", resume=False)
+    run = InProcess(store)
+
+    def hangs(function: Callable[..., Any], *arguments: Any, **rest: Any) -> Any:
+        if function is bench_apart.bench_here and arguments[0][0].implementation == "torch SDPA":
+            while True:
+                rest["watch"]()
+        return run(function, *arguments, **rest)
+
+    hurried = Settings(shares=(), patience_seconds=0.05)
+    cases = plan.plan([], hurried)
+    cases = [*cases[1:], cases[0]]
+    bench_apart.bench_apart(cases, store, hurried, lambda *_: None, hangs)
+    rows = [*store.last().values()]
+    assert [row["status"] for row in rows] == ["failed", "measured", "measured"]
+    assert rows[0]["reason"] == "it had no result after 0.05 s"
+
+
 def test_ceilings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ceilings, "COPY_BYTES", 4096)
     monkeypatch.setattr(ceilings, "SIDE", 32)
     store = Rows(tmp_path / "gpu.jsonl", resume=False)
-    target, found = bench_apart.write_ceilings(Fake(), store, SETTINGS)  # type: ignore[arg-type]
-    assert target == "sm_90"
+    device, target, found = bench_apart.write_ceilings(Fake(), store, SETTINGS)  # type: ignore[arg-type]
+    assert (device, target) == ("Fake 100", "sm_90")
     assert found.copy_bytes_per_s == pytest.approx(2 * 4096 / 1e-6)
     assert found.matmul_fp16_flops_per_s == pytest.approx(2 * 32**3 / 1e-6)
     assert store.last()["ceilings"]["matmul_int8_flops_per_s"] == found.matmul_int8_flops_per_s
@@ -266,18 +289,19 @@ def test_rates_without_a_ceiling() -> None:
 
 
 @pytest.mark.parametrize(
-    ("size", "l2", "free", "count"),
+    ("size", "moved", "l2", "free", "count"),
     [
-        (10, 100, 10_000, 30),  # three times the cache
-        (10, 100_000, 10_000_000, 512),  # bound by the number of copies
-        (1000, 100, 100_000, 2),  # larger than the cache: two, that take turns
-        (1000, 100, 3_000, 2),
-        (1000, 100, 100, 1),  # no memory for a second
-        (400, 1000, 1_200, 2),
+        (10, 10, 100, 10_000, 30),  # three times the cache
+        (10, 2, 100, 10_000, 150),  # operands that are not read do not fill it
+        (10, 10, 100_000, 10_000_000, 512),  # bound by the number of copies
+        (1000, 1000, 100, 100_000, 2),  # larger than the cache: two, that take turns
+        (1000, 1000, 100, 3_000, 2),
+        (1000, 1000, 100, 100, 1),  # no memory for a second
+        (400, 400, 1000, 1_200, 2),
     ],
 )
-def test_copies(size: int, l2: int, free: int, count: int) -> None:
-    assert copies(size, l2, free, Settings()) == count
+def test_copies(size: int, moved: int, l2: int, free: int, count: int) -> None:
+    assert copies(size, moved, l2, free, Settings()) == count
 
 
 @pytest.mark.parametrize(
@@ -324,9 +348,8 @@ def test_a_control_without_programs_is_the_librarys(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(DensePrefill, "programs", lambda *_: [])
-    monkeypatch.setattr(DensePrefill, "library", "")
     row, *_ = measured(tmp_path, Fake(), ["dense-prefill"])
-    assert (row["implementation"], row["beside"]) == ("torch", False)
+    assert (row["implementation"], row["beside"]) == ("torch SDPA", False)
     assert (row["programs"], row["sha256"], row["status"]) == ([], "", "measured")
 
 

@@ -72,12 +72,12 @@ def test_filling_and_channels_that_are_not_listed_do_not_matter() -> None:
     assert torch.equal(run(KERNEL, shape, inputs)["output"], found)
 
 
-@pytest.mark.parametrize(("wrong", "told"), [(-1, "-1 to"), (32, "to 32")])
+@pytest.mark.parametrize(("wrong", "told"), [(-1, "not -1"), (32, "not 32")])
 def test_a_channel_that_there_is_not_is_refused(wrong: int, told: str) -> None:
     shape = Channels(heads=2, kv_heads=1, keys=20, dim=32)
     inputs = KERNEL.inputs(shape, seed=3)
     inputs["channels"][0, 0, 4] = wrong
-    with pytest.raises(InputError, match=rf"channels must be 0 to 31, not .*{told}"):
+    with pytest.raises(InputError, match=f"channels must be 0 to 31, {told}"):
         run(KERNEL, shape, inputs)
 
 

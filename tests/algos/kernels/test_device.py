@@ -12,6 +12,7 @@ import torch
 
 from algos.kernels import device
 from algos.kernels.device import Cuda
+from algos.kernels.launch import target_of
 from workloads.errors import InputError
 
 CALL_NS = 1000.0
@@ -140,10 +141,21 @@ def test_launches_one_by_one_where_no_graph_can_be(clock: Clock) -> None:
 
 def test_power_and_clocks_under_load(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
     assert Cuda().load([clock.call], 0.1) == device.Load(None, None, None)
-    monkeypatch.setattr(device, "ask", lambda *_: "512.5, 1980, [N/A]")
+    asked: list[str] = []
+
+    def ask(*command: str) -> str | None:
+        asked.append(command[1])
+        old = "instant" in command[1] and len(asked) == 1
+        return None if old else "512.5, 1980, [N/A]"
+
+    monkeypatch.setattr(device, "ask", ask)
     monkeypatch.setattr(device, "_SAMPLE_SECONDS", 1e-6)
     monkeypatch.setattr(device, "_elapsed_ns", slowly(device._elapsed_ns))
     assert Cuda().load([clock.call], 0.1) == device.Load(512.5, 1980.0, None)
+    assert asked[:2] == [
+        "--query-gpu=power.draw.instant,clocks.sm,clocks.mem",
+        "--query-gpu=power.draw,clocks.sm,clocks.mem",
+    ]
 
 
 def slowly(elapsed: Any) -> Any:
@@ -155,6 +167,29 @@ def slowly(elapsed: Any) -> Any:
         return float(elapsed(round_, min(times, 10)))
 
     return wrapped
+
+
+def test_a_first_replay_that_is_late_does_not_shorten_the_windows(clock: Clock) -> None:
+    def call() -> None:
+        clock.call()
+        clock.now_ns += CALL_NS * 100 * (clock.runs == 3)  # first after warm-up and capture
+
+    clock.capture_fails = True
+    assert Cuda().time([call], windows=5, window_ns=1e5).replays == 100
+
+
+@pytest.mark.parametrize(
+    ("capability", "target"),
+    [((8, 0), "sm_80"), ((8, 6), "sm_80"), ((8, 9), "sm_80"), ((9, 0), "sm_90")],
+)
+def test_targets(capability: tuple[int, int], target: str) -> None:
+    assert target_of(capability) == target
+
+
+@pytest.mark.parametrize(("capability", "said"), [((7, 5), "sm_70"), ((10, 0), "sm_100")])
+def test_gpus_that_kernels_are_not_compiled_for(capability: tuple[int, int], said: str) -> None:
+    with pytest.raises(InputError, match=f"must run on a GPU of sm_80, sm_90, this is of {said}"):
+        target_of(capability)
 
 
 def test_a_lost_device(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from importlib.util import find_spec
+from typing import Any
 
 import pytest
 import torch
@@ -22,17 +23,31 @@ def test_a_kernel_equals_its_naive_twin(name: str, case: str) -> None:
     assert compare(kernel, kernel.tests[case], "cpu").broken == ""
 
 
+@pytest.mark.parametrize("name", KERNELS)
+def test_tensors_are_made_on_the_device_of_the_operands(name: str) -> None:
+    """What names no device is made on "meta" here, and does not mix with operands of the CPU."""
+    kernel = make_kernel(name)
+    for shape in kernel.tests.values():
+        with torch.device("meta"):
+            inputs = kernel.inputs(shape, 0, "cpu")
+            made = [inputs, kernel.buffers(shape, inputs), kernel.naive(shape, inputs)]
+        found = {tensor.device.type for tensors in made for tensor in tensors.values()}
+        assert found == {"cpu"}
+
+
 @pytest.mark.parametrize(
     ("found", "wanted", "error"),
     [
         ([1.0, 2.0], [1.0, 2.0], 0.0),
-        ([1.0, 3.0], [1.0, 4.0], 0.25),
+        ([3.0, 5.0], [3.0, 4.0], 0.2),
+        ([[300.0, 400.0], [0.3, 0.5]], [[300.0, 400.0], [0.3, 0.4]], 0.2),  # a small row counts
         ([0.0], [0.0], 0.0),
         ([1.0, math.inf], [1.0, 1.0], math.inf),
     ],
 )
-def test_relative_error(found: list[float], wanted: list[float], error: float) -> None:
-    assert relative_error(torch.tensor(found), torch.tensor(wanted)) == error
+def test_relative_error(found: Any, wanted: Any, error: float) -> None:
+    numbers = (torch.tensor(part, dtype=torch.float64) for part in (found, wanted))
+    assert relative_error(*numbers) == pytest.approx(error)
     assert math.isnan(relative_error(torch.tensor([math.nan, 0.0]), torch.tensor([1.0, 0.0])))
 
 
