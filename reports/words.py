@@ -64,6 +64,8 @@ def percent(share: float) -> str:
     if not math.isfinite(share):
         return "-"
     value = 100 * share
+    if 0 < value < 0.05:
+        return "under 0.1 %"
     if 0 < abs(value) < 1 or 99 < value < 100:
         return f"{value:.1f} %"
     return f"{value:.0f} %"

@@ -19,6 +19,7 @@ from reports import words
         (words.duration(787_000), "787 µs"),
         (words.percent(0.5), "50 %"),
         (words.percent(0.0049), "0.5 %"),
+        (words.percent(0.0003), "under 0.1 %"),
         (words.percent(1.0), "100 %"),
         (words.percent(float("nan")), "-"),
         (words.times(1.52), "1.52×"),
