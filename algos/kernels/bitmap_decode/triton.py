@@ -29,28 +29,29 @@ def _ones_before(byte):
 
 
 @triton.jit
-def _take(at, byte, BIT: tl.constexpr):
+def _take(values, at, byte, BIT: tl.constexpr):
     """Return the value of a channel, zero if it was left out, and the place of the next one."""
     bit = (byte.to(tl.int32) >> BIT) & 1
-    return tl.load(at, mask=bit != 0, other=0.0).to(tl.float32), at + bit
+    value = tl.load(values + at, mask=bit != 0, other=0.0).to(tl.float32)
+    return value, tl.max_contiguous(at + bit, [1, 2])  # as of the first places
 
 
 @triton.jit
-def _scores(query, byte, at, GROUP: tl.constexpr, DIM: tl.constexpr, BLOCK_N: tl.constexpr):
+def _scores(query, values, byte, at, GROUP: tl.constexpr, DIM: tl.constexpr, BLOCK_N: tl.constexpr):
     """Return (GROUP, BLOCK_N): the products of the queries with stored rows of K."""
     g, c = tl.arange(0, GROUP), tl.arange(0, DIM // 8)
     total = tl.zeros([GROUP, BLOCK_N, DIM // 8], tl.float32)
     for bit in tl.static_range(8):
-        value, at = _take(at, byte, bit)
+        value, at = _take(values, at, byte, bit)
         q = tl.load(query + g[:, None] * DIM + (c * 8 + bit)[None, :]).to(tl.float32)
         total += q[:, None, :] * value[None, :, :]
     return tl.sum(total, 2)
 
 
 @triton.jit
-def _mix(total, old, p, at, byte, BIT: tl.constexpr):
+def _mix(total, old, p, values, at, byte, BIT: tl.constexpr):
     """Add the weighted values of one channel of each byte."""
-    value, at = _take(at, byte, BIT)
+    value, at = _take(values, at, byte, BIT)
     return total * old[:, :, None] + p[:, :, None] * value[None, :, :], at
 
 
@@ -104,28 +105,32 @@ def bitmap_decode(
         m1, m2, m3, m4, m5, m6, m7 = m0, m0, m0, m0, m0, m0, m0
         key_bits += row * keys * (DIM // 8)
         value_bits += row * keys * (DIM // 8)
+        key_values += row * keys * KEPT
+        value_values += row * keys * KEPT
         k_byte = _bits(key_bits, part * length, end, DIM, BLOCK_N)
         v_byte = _bits(value_bits, part * length, end, DIM, BLOCK_N)
         for start in range(part * length, end, BLOCK_N):
-            at = row * keys + start + n  # rows of the cache
+            at = (start + n)[:, None] * KEPT
             inside = start + n < end
             k_next = _bits(key_bits, start + BLOCK_N, end, DIM, BLOCK_N)
             v_next = _bits(value_bits, start + BLOCK_N, end, DIM, BLOCK_N)
-            k_at = key_values + at[:, None] * KEPT + _ones_before(k_byte)
-            v_at = value_values + at[:, None] * KEPT + _ones_before(v_byte)
-            scores = _scores(query, k_byte, k_at, GROUP, DIM, BLOCK_N) * scale_log2
+            # Places of a row are near one another; the hint keeps them with neighbouring threads
+            # in Triton 3.6. They are not aligned, so that no load gets wider by it.
+            k_at = tl.max_contiguous(at + _ones_before(k_byte), [1, 2])
+            v_at = tl.max_contiguous(at + _ones_before(v_byte), [1, 2])
+            scores = _scores(query, key_values, k_byte, k_at, GROUP, DIM, BLOCK_N) * scale_log2
             scores = tl.where(inside[None, :], scores, float("-inf"))
             top = tl.maximum(largest, scores)
             p, old = tl.exp2(scores - top), tl.exp2(largest - top)
             total, largest = total * old + p, top
-            m0, v_at = _mix(m0, old, p, v_at, v_byte, 0)
-            m1, v_at = _mix(m1, old, p, v_at, v_byte, 1)
-            m2, v_at = _mix(m2, old, p, v_at, v_byte, 2)
-            m3, v_at = _mix(m3, old, p, v_at, v_byte, 3)
-            m4, v_at = _mix(m4, old, p, v_at, v_byte, 4)
-            m5, v_at = _mix(m5, old, p, v_at, v_byte, 5)
-            m6, v_at = _mix(m6, old, p, v_at, v_byte, 6)
-            m7, v_at = _mix(m7, old, p, v_at, v_byte, 7)
+            m0, v_at = _mix(m0, old, p, value_values, v_at, v_byte, 0)
+            m1, v_at = _mix(m1, old, p, value_values, v_at, v_byte, 1)
+            m2, v_at = _mix(m2, old, p, value_values, v_at, v_byte, 2)
+            m3, v_at = _mix(m3, old, p, value_values, v_at, v_byte, 3)
+            m4, v_at = _mix(m4, old, p, value_values, v_at, v_byte, 4)
+            m5, v_at = _mix(m5, old, p, value_values, v_at, v_byte, 5)
+            m6, v_at = _mix(m6, old, p, value_values, v_at, v_byte, 6)
+            m7, v_at = _mix(m7, old, p, value_values, v_at, v_byte, 7)
             k_byte, v_byte = k_next, v_next
         top = tl.max(largest, 1)
         weight = tl.exp2(largest - top[:, None])
