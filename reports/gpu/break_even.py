@@ -22,6 +22,7 @@ class Curve:
     kernel: str
     shape: str
     control: str
+    """name of the dense kernel, or of the library whose kernel is faster than that"""
     source: str
     """`measured:DEVICE` or `modelled:DEVICE`"""
     sparsity: str
@@ -94,32 +95,37 @@ def curve_of(
 
 
 def curves(rows: Sequence[dict[str, Any]]) -> list[Curve]:
-    """Return the curves that measured rows hold; a curve without its control is left out."""
+    """Return the curves that measured rows hold; a curve without its control is left out.
+
+    Where a library's kernel stands beside the control, the faster of the two is the control.
+    """
     measured = [row for row in rows if row.get("status") == "measured"]
     points: dict[tuple[str, str, str, str, str], dict[float, float]] = {}
-    controls: dict[tuple[str, str, str], float] = {}
+    controls: dict[tuple[str, str, str], tuple[float, str]] = {}
     for row in measured:
-        if row.get("beside"):
-            continue
         if row["share"] is None:
-            controls[row["label"], row["kernel"], row["size"]] = row["median_ns"]
+            name = (row["label"], row["kernel"], row["size"])
+            shown = row["implementation"] if row.get("beside") else row["kernel"]
+            time = row["median_ns"], shown
+            controls[name] = min(time, controls.get(name, time))
         else:
-            name = (row["kernel"], row["shape"], row["label"], row["control"], row["control_size"])
-            points.setdefault(name, {})[row["share"]] = row["median_ns"]
+            about = (row["kernel"], row["shape"], row["label"], row["control"], row["control_size"])
+            points.setdefault(about, {})[row["share"]] = row["median_ns"]
     found = []
     for (kernel, shape, label, control, size), times in points.items():
         if (label, control, size) in controls:
+            control_ns, shown = controls[label, control, size]
             shares = sorted(times)
             found.append(
                 Curve(
                     kernel=kernel,
                     shape=shape,
-                    control=control,
+                    control=shown,
                     source=label,
                     sparsity=_sparsity(kernel),
                     shares=tuple(shares),
                     times_ns=tuple(times[share] for share in shares),
-                    control_ns=controls[label, control, size],
+                    control_ns=control_ns,
                 )
             )
     return found

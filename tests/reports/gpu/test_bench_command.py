@@ -82,7 +82,7 @@ def test_a_bench_shows_its_rows(
     assert result.exit_code == 0, result.output
     assert "70.0 µs" in result.stdout
     assert "halved at llama: refused, its results are wrong" in result.stdout
-    assert "halved at llama (measured:h100) is faster than dense-prefill" in result.stdout
+    assert "halved at llama (measured:h100) is faster than torch SDPA" in result.stdout
     assert written.with_name("break_even.svg").is_file()
     found = json.loads(invoke("--out", str(written.parent), "--resume", "--json").stdout)
     assert len(found["rows"]) == 8
