@@ -136,7 +136,9 @@ def plans(found: Baselines) -> list[Plan]:
             "Where sparsity begins to pay",
             f"{len(found.curves) - never} of {len(found.curves)} kernels at the papers' shapes "
             "become faster than their dense control before 95 % is left out.",
-            f"The longest shape of each kernel; {found.curves[0].source}. The table has all.",
+            f"The longest shape of each kernel; {found.curves[0].source}. The table has all. "
+            "Kernels of quantised operands read fewer bits than the control before anything is "
+            "left out.",
             partial(draw_break_even, kernels),
         ),
         "cost-model": (
