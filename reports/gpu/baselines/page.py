@@ -192,7 +192,7 @@ def render(found: Baselines, pictures: Sequence[Any], command: str, seconds: flo
         (
             title,
             [
-                (workload.title, workload.assumed, tables.rows_table(own))
+                (workload.title, workload.assumed, tables.rows_table(own, workload.assumed))
                 for workload in WORKLOADS
                 if workload.family == family
                 for own in [rows[rows["workload"] == workload.name]]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from algos.kernels import KERNELS, make_kernel
 from reports import words
 from reports.gpu.baselines.cpu import CPU_LABEL
-from reports.gpu.baselines.rows import MEASURED, MODELLED
+from reports.gpu.baselines.rows import MEASURED, MODELLED, NO_ENERGY
 from reports.gpu.record import read_record
 from reports.summary import TextTable
 
@@ -21,18 +21,23 @@ if TYPE_CHECKING:
 _DASH = "-"
 
 
-def rows_table(rows: pd.DataFrame) -> TextTable:
-    """Return a line for each machine on one workload, fastest first; those without a time last."""
+def rows_table(rows: pd.DataFrame, assumed: str = "") -> TextTable:
+    """Return a line for each machine on one workload, fastest first; those without a time last.
+
+    Args:
+        rows: of one workload.
+        assumed: what stands above the table, and is not said again in each line.
+    """
     columns = ["machine", "kind", "latency", "energy", "power", "DRAM", "against dense",
                "against sparse", "kernels, and what is to be known"]  # fmt: skip
     ordered = rows.sort_values("latency_ns", kind="stable")
-    lines = [_row(row) for row in ordered.to_dict("records")]
+    lines = [_row(row, assumed) for row in ordered.to_dict("records")]
     numeric = [False, False, *[True] * 6, False]
     emphasis = [bool(kind == "simulated") for kind in ordered["kind"]]
     return TextTable(columns, lines, numeric, emphasis)
 
 
-def _row(row: dict[str, Any]) -> list[str]:
+def _row(row: dict[str, Any], assumed: str) -> list[str]:
     machine = str(row["machine"])
     if row["kind"] in (MODELLED, MEASURED):
         machine += f", {row['work']}"
@@ -42,13 +47,12 @@ def _row(row: dict[str, Any]) -> list[str]:
         machine += f" ({row['device']})"
     kind = str(row["kind"])
     if row["kind"] == MODELLED:
-        kind += (
-            f"; off by {words.percent(row['model_median_deviation'])} in the median, nine of ten "
-            f"by less than {words.percent(row['model_ninth_decile_deviation'])}"
-        )
+        median, ninth = row["model_median_deviation"], row["model_ninth_decile_deviation"]
+        deviation = f"({words.percent(median)}, {words.percent(ninth)})"
+        kind += " " + deviation.replace(" ", "\N{NO-BREAK SPACE}")
     if _known(row["basis"]):
         kind += f": {row['basis']}"
-    said = [row["kernels"], row["note"], row["source"]]
+    said = [row["kernels"], _own(row["note"], assumed), row["source"]]
     return [
         *(machine, kind, _of(row["latency_ns"], words.duration)),
         *(_of(row["energy_pj"], words.energy), _of(row["power_w"], _watts)),
@@ -57,6 +61,13 @@ def _row(row: dict[str, Any]) -> list[str]:
         _of(row["times_faster_than_sparse"], words.times),
         ". ".join(str(text) for text in said if _known(text) and text),
     ]
+
+
+def _own(note: Any, assumed: str) -> str:
+    """Return what a note says beyond what the page says of all lines."""
+    above = {*NO_ENERGY.split("; "), *assumed.split("; ")}
+    parts = str(note).split("; ") if _known(note) else []
+    return "; ".join(part for part in parts if part not in above)
 
 
 def other_table(rows: pd.DataFrame) -> TextTable:

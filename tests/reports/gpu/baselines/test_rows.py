@@ -9,7 +9,8 @@ import pytest
 from reports.gpu.baselines.cpu import cpu_rows
 from reports.gpu.baselines.page import Baselines
 from reports.gpu.baselines.ratios import COLUMNS as RATIO_COLUMNS
-from reports.gpu.baselines.rows import COLUMNS, held_bytes
+from reports.gpu.baselines.rows import COLUMNS, NO_ENERGY, held_bytes
+from reports.gpu.baselines.tables import rows_table
 from reports.gpu.baselines.workloads import WORKLOADS
 
 BY_NAME = {workload.name: workload for workload in WORKLOADS}
@@ -129,3 +130,12 @@ def test_cpu_rows_are_sums_of_measured_layers() -> None:
     assert sparse["latency_ns"] == 90 + 70 + 4 * 20 + 6 * 10
     assert (other["device"], other["latency_ns"]) == ("a CPU, 1 thread", 84)
     assert not [*cpu_rows("llama-2-7b-1024", trace, rows)]
+
+
+def test_a_line_says_only_what_the_page_does_not_say_above(found: Baselines) -> None:
+    assumed = "ratios assumed; heads to 80 %"
+    rows = found.rows[found.rows["kind"] == "modelled"].head(1)
+    line = rows_table(rows.assign(note=f"one; {assumed}; {NO_ENERGY}; two"), assumed).rows[0]
+    assert line[-1].endswith("one; two")
+    assert line[1].startswith("modelled (")  # the deviation stands beside the number
+    assert line[1].count("%") == 2
