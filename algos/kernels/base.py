@@ -113,8 +113,8 @@ class Kernel(ABC):
     """name of the dense kernel that it must beat; None: it is a control"""
     sparsity: ClassVar[str] = ""
     """what `at_sparsity` varies, in words: "share of V rows left out"; empty: nothing"""
-    library: ClassVar[str] = ""
-    """name of torch's own kernel for the same work, which `library_call` calls; empty: none"""
+    torch_kernel: ClassVar[str] = ""
+    """name of torch's own kernel for the same work, which `torch_call` calls; empty: none"""
     tolerance: ClassVar[float] = 2e-3
     """most error of a row against the naive twin in float64, see `numerics`; 0: equal"""
     promises: ClassVar[Mapping[str, Promise]]
@@ -161,7 +161,7 @@ class Kernel(ABC):
         """Return the shape of `dense` that does the same work unpruned."""
         raise NotImplementedError(f"{self.name} has no dense control")
 
-    def library_call(self, shape: Any, inputs: Tensors) -> Callable[[], Tensor]:
+    def torch_call(self, shape: Any, inputs: Tensors) -> Callable[[], Tensor]:
         """Return a call of torch's own kernel, which returns the result.
 
         A bench times it beside this kernel, or in its place where it has no programs.

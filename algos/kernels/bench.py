@@ -179,6 +179,6 @@ def _named(case: Case) -> dict[str, Any]:
 
 def _call(kernel: Kernel, shape: Any, case: Case, inputs: Mapping[str, Any]) -> Call:
     if case.implementation != OWN:
-        return kernel.library_call(shape, inputs)
+        return kernel.torch_call(shape, inputs)
     buffers = kernel.buffers(shape, inputs)
     return lambda: launch(kernel, shape, inputs, buffers)

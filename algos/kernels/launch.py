@@ -22,7 +22,7 @@ def run(kernel: Kernel, shape: Any, inputs: Tensors) -> dict[str, Tensor]:
     """
     check_operands(kernel, shape, inputs)
     if not kernel.programs(shape, target_here()):
-        return {kernel.results[0]: kernel.library_call(shape, inputs)()}
+        return {kernel.results[0]: kernel.torch_call(shape, inputs)()}
     buffers = kernel.buffers(shape, inputs)
     launch(kernel, shape, inputs, buffers)
     return {name: buffers[name] for name in kernel.results}

@@ -53,7 +53,7 @@ class Case:
     share: float | None
     """of a sparsity curve: what is left out; None: as in the paper"""
     implementation: str
-    """`OWN`, or `Kernel.library`"""
+    """`OWN`, or `Kernel.torch_kernel`"""
     control: str | None = None
     control_size: str | None = None
     beside: bool = False
@@ -120,7 +120,7 @@ def _beside(
 ) -> list[Case]:
     """Return the case of a kernel and, where there is one, that of the library's kernel."""
     names = [OWN] if kernel.programs(shape, "sm_90") else []
-    names += [kernel.library] if kernel.library else []
+    names += [kernel.torch_kernel] if kernel.torch_kernel else []
     return [
         Case(
             *(kernel.name, label, size_of(shape), None, name, control, control_size),

@@ -64,7 +64,7 @@ class DenseDecode(Kernel):
     name: ClassVar[str] = "dense-decode"
     title: ClassVar[str] = "dense attention of one query"
     source: ClassVar[str] = "control; Dao, Haziza, Massa, Sizov, Flash-Decoding, 2023"
-    library: ClassVar[str] = "torch SDPA"
+    torch_kernel: ClassVar[str] = "torch SDPA"
     promises: ClassVar = {
         "decode_vector": Promise(3, {"sm_80": ("cp.async",), "sm_90": ("cp.async",)}),
         "decode_group": Promise(
@@ -185,7 +185,7 @@ class DenseDecode(Kernel):
         }
         return constants, BLOCK_N, GROUP_STAGES, operations
 
-    def library_call(self, shape: DenseShape, inputs: Tensors) -> Callable[[], Tensor]:
+    def torch_call(self, shape: DenseShape, inputs: Tensors) -> Callable[[], Tensor]:
         from algos.kernels.attention_library import attention_call
 
         return attention_call(inputs["query"][:, :, None], inputs["key"], inputs["value"], False)

@@ -32,7 +32,7 @@ class DenseGemm(Kernel):
     name: ClassVar[str] = "dense-gemm"
     title: ClassVar[str] = "dense linear layer"
     source: ClassVar[str] = "control; torch.matmul"
-    library: ClassVar[str] = "torch"
+    torch_kernel: ClassVar[str] = "torch"
     promises: ClassVar = {}
     tests: ClassVar = {"plain": Gemm(tokens=17, rows=33, inputs=100)}
     papers: ClassVar = {
@@ -62,7 +62,7 @@ class DenseGemm(Kernel):
     def programs(self, shape: Gemm, target: str) -> list[Program]:
         return []
 
-    def library_call(self, shape: Gemm, inputs: Tensors) -> Callable[[], Tensor]:
+    def torch_call(self, shape: Gemm, inputs: Tensors) -> Callable[[], Tensor]:
         activations, weight = inputs["activations"], inputs["weight"].mT
         return lambda: activations @ weight
 

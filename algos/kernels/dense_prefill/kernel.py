@@ -29,7 +29,7 @@ class DensePrefill(Kernel):
     name: ClassVar[str] = "dense-prefill"
     title: ClassVar[str] = "dense attention of a prompt"
     source: ClassVar[str] = "control; Dao, arXiv:2307.08691, algorithm 1"
-    library: ClassVar[str] = "torch SDPA"
+    torch_kernel: ClassVar[str] = "torch SDPA"
     promises: ClassVar = {
         "dense_prefill": Promise(
             blocks_per_sm=1,
@@ -119,7 +119,7 @@ class DensePrefill(Kernel):
             )
         ]
 
-    def library_call(self, shape: Prefill, inputs: Tensors) -> Callable[[], Tensor]:
+    def torch_call(self, shape: Prefill, inputs: Tensors) -> Callable[[], Tensor]:
         from algos.kernels.attention_library import attention_call
 
         return attention_call(inputs["query"], inputs["key"], inputs["value"], shape.causal)

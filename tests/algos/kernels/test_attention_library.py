@@ -21,5 +21,5 @@ from algos.kernels.numerics import relative_error
 def test_equals_the_naive_twin(shape: Prefill) -> None:
     kernel = make_kernel("dense-prefill")
     inputs = kernel.inputs(shape, 0)
-    found = kernel.library_call(shape, inputs)()
+    found = kernel.torch_call(shape, inputs)()
     assert relative_error(found, kernel.naive(shape, inputs)["output"]) < 2e-3

@@ -32,7 +32,7 @@ class Halved(DensePrefill):
     name: ClassVar[str] = "halved"
     dense: ClassVar[str | None] = "dense-prefill"
     sparsity: ClassVar[str] = "share of keys left out"
-    library: ClassVar[str] = ""
+    torch_kernel: ClassVar[str] = ""
     papers: ClassVar = {"tiny": TINY}
 
     def at_sparsity(self, shape: Prefill, share: float) -> Prefill:
